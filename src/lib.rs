@@ -1,0 +1,11 @@
+//! Node.js's `cluster` for Rust on Linux, kernel-balanced.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("mio-cluster works on Linux only: it is built on SO_REUSEPORT groups, pidfds and epoll");
+
+// F0
+mod error;
+mod id;
+
+pub use error::{Error, Result};
+pub use id::{Signal, Slot, WorkerId};
