@@ -3,9 +3,13 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("mio-cluster works on Linux only: it is built on SO_REUSEPORT groups, pidfds and epoll");
 
-// F0
+// F0: values
 mod error;
 mod id;
 
+// F1: pure
+mod event;
+
 pub use error::{Error, Result};
+pub use event::ExitStatus;
 pub use id::{Signal, Slot, WorkerId};
