@@ -48,6 +48,9 @@ impl fmt::Display for WorkerId {
 pub struct Slot(u16);
 
 impl Slot {
+    #[cfg(test)]
+    pub(crate) const ZERO: Slot = Slot(0);
+
     pub(crate) fn from_index(index: usize) -> Self {
         Self(u16::try_from(index).expect("slots are fewer than MAX_WORKERS, which fits u16"))
     }

@@ -8,8 +8,11 @@ mod error;
 mod id;
 
 // F1: pure
+mod config;
 mod event;
+mod supervisor;
 
+pub use config::{Listen, ReadyWhen, Restart};
 pub use error::{Error, Result};
-pub use event::ExitStatus;
+pub use event::{Address, Cause, Event, ExitStatus, Shutdown, State, WorkerEvent, WorkerInfo, WorkerRef};
 pub use id::{Signal, Slot, WorkerId};

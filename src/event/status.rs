@@ -1,4 +1,4 @@
-//! What comes out: events of the master, events of a worker, and the values inside them.
+//! How a worker process ended.
 
 use std::fmt;
 

@@ -1,0 +1,43 @@
+//! What goes in: addresses and rules as the user gives them, parsed once into values that are valid by type.
+//!
+//! Nothing here touches the system; the claim of a port is made in `net`.
+
+mod listen;
+mod settings;
+
+pub use listen::Listen;
+pub(crate) use listen::{Bind, resolve};
+pub(crate) use settings::{Backoff, Intensity, MAX_WORKERS, Settings};
+
+/// When a worker that ended by itself is followed by another one. Workers that were asked to leave never are.
+///
+/// | worker ends | `Always` | `OnFailure` | `Never` |
+/// |---|---|---|---|
+/// | with exit code 0 | restart | leave the slot empty | leave |
+/// | with another code, by a signal, by a panic | restart | restart | leave |
+/// | with a code of [`no_restart_on`](crate::Cluster::no_restart_on) | leave | leave | leave |
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Restart {
+    /// OTP's "permanent"; the default.
+    #[doc(alias = "permanent")]
+    #[default]
+    Always,
+    /// OTP's "transient".
+    #[doc(alias = "transient")]
+    OnFailure,
+    /// OTP's "temporary".
+    #[doc(alias = "temporary")]
+    Never,
+}
+
+/// When a worker counts as ready. [`Worker::ready`](crate::Worker::ready) makes it ready in either case.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReadyWhen {
+    /// When it listens on all addresses of the cluster; in a cluster without addresses, when it is online. The default.
+    #[default]
+    Listening,
+    /// When it says so.
+    Told,
+}

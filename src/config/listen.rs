@@ -1,0 +1,202 @@
+//! Addresses: from text to [`Bind`], and the check that they do not get into each other's way.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// An address to listen on, with its options.
+///
+/// Made from `"127.0.0.1:8000"`, `"[::]:8000"`, a [`SocketAddr`] or an `(IpAddr, u16)`. Names are not resolved. Port 0 lets the kernel
+/// choose; all workers get the same port. `[::]` takes IPv4 too, unless `v6_only(true)` or an address of the cluster is the IPv4
+/// wildcard at the same port.
+///
+/// **Errors**: a text that is no address, two addresses that overlap or have one name, `v6_only` on IPv4: all are reported together by
+/// [`Cluster::run`](crate::Cluster::run) and [`Cluster::start`](crate::Cluster::start).
+///
+/// ```
+/// use mio_cluster::{Cluster, Listen};
+///
+/// let cluster = Cluster::new()
+///     .listen("127.0.0.1:0")
+///     .listen(Listen::from("[::1]:0").name("admin").backlog(128));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// As written; the default of the name.
+    text: String,
+    at: Option<SocketAddr>,
+    name: Option<String>,
+    backlog: u32,
+    nodelay: bool,
+    v6_only: bool,
+}
+
+impl Listen {
+    fn new(text: String, at: Option<SocketAddr>) -> Self {
+        Self { text, at, name: None, backlog: BACKLOG, nodelay: true, v6_only: false }
+    }
+
+    /// The name for [`Worker::listen_on`](crate::Worker::listen_on); default: the text of the address as given.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// How many connections may wait to be accepted, per worker. The kernel takes at most `net.core.somaxconn`, which is
+    /// also the default.
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// TCP_NODELAY on accepted connections (they inherit it from the listener); default on.
+    pub fn nodelay(mut self, on: bool) -> Self {
+        self.nodelay = on;
+        self
+    }
+
+    /// IPV6_V6ONLY: an IPv6 address that takes no IPv4; default off.
+    pub fn v6_only(mut self, on: bool) -> Self {
+        self.v6_only = on;
+        self
+    }
+}
+
+impl From<&str> for Listen {
+    fn from(text: &str) -> Self {
+        Self::new(text.to_owned(), text.parse().ok())
+    }
+}
+
+impl From<String> for Listen {
+    fn from(text: String) -> Self {
+        let at = text.parse().ok();
+        Self::new(text, at)
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(at: SocketAddr) -> Self {
+        Self::new(at.to_string(), Some(at))
+    }
+}
+
+impl From<(IpAddr, u16)> for Listen {
+    fn from(at: (IpAddr, u16)) -> Self {
+        SocketAddr::from(at).into()
+    }
+}
+
+/// A valid address of the cluster. After the claim `at` holds the real port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Bind {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: SocketAddr,
+    pub(crate) backlog: i32,
+    pub(crate) nodelay: bool,
+    pub(crate) v6_only: bool,
+}
+
+/// Turns the builder's addresses into valid ones, or lists everything that is wrong with them.
+pub(crate) fn resolve(addresses: &[Listen]) -> Result<Vec<Bind>, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut binds: Vec<Bind> = Vec::new();
+    for listen in addresses {
+        match bind(listen, addresses) {
+            Ok(bind) => {
+                problems.extend(binds.iter().filter_map(|earlier| conflict(earlier, &bind)));
+                binds.push(bind);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(binds) } else { Err(problems) }
+}
+
+fn bind(listen: &Listen, all: &[Listen]) -> Result<Bind, String> {
+    let text = &listen.text;
+    let Some(at) = listen.at else {
+        return Err(format!(
+            "{text:?} is not an address; names are not resolved, write IP:PORT such as 127.0.0.1:8000 or [::]:8000"
+        ));
+    };
+    if listen.v6_only && at.is_ipv4() {
+        return Err(format!("{text:?} is an IPv4 address, v6_only cannot apply to it"));
+    }
+    let beside_v4 = all.iter().any(|other| other.at.is_some_and(|v4| is_v4_wildcard_beside(v4, at)));
+    Ok(Bind {
+        name: listen.name.as_deref().unwrap_or(text).into(),
+        at,
+        backlog: i32::try_from(listen.backlog).unwrap_or(i32::MAX),
+        nodelay: listen.nodelay,
+        v6_only: at.is_ipv6() && (listen.v6_only || beside_v4),
+    })
+}
+
+fn is_v4_wildcard_beside(v4: SocketAddr, v6: SocketAddr) -> bool {
+    v4.is_ipv4() && v4.ip().is_unspecified() && v6.ip().is_unspecified() && v4.port() == v6.port() && v4.port() != 0
+}
+
+fn conflict(a: &Bind, b: &Bind) -> Option<String> {
+    if overlap(a, b) {
+        return Some(format!("the addresses {} and {} overlap, drop one of them", a.at, b.at));
+    }
+    (a.name == b.name).then(|| format!("two addresses are called {:?}, give one of them another name", a.name))
+}
+
+/// Whether some connection could belong to both.
+fn overlap(a: &Bind, b: &Bind) -> bool {
+    if a.at.port() != b.at.port() || a.at.port() == 0 {
+        return false;
+    }
+    match (a.at, b.at) {
+        (SocketAddr::V4(a), SocketAddr::V4(b)) => {
+            a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified()
+        }
+        (SocketAddr::V6(a), SocketAddr::V6(b)) => {
+            let same = a.ip() == b.ip() && a.scope_id() == b.scope_id();
+            same || a.ip().is_unspecified() || b.ip().is_unspecified()
+        }
+        (SocketAddr::V6(v6), SocketAddr::V4(_)) => v6.ip().is_unspecified() && !a.v6_only,
+        (SocketAddr::V4(_), SocketAddr::V6(v6)) => v6.ip().is_unspecified() && !b.v6_only,
+    }
+}
+
+/// More than any `net.core.somaxconn`, so the kernel's limit holds; a short queue turns a burst into retries of one second.
+const BACKLOG: u32 = i32::MAX as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(addresses: &[&str]) -> Vec<String> {
+        let listens: Vec<Listen> = addresses.iter().map(|&text| text.into()).collect();
+        resolve(&listens).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let found = problems(&["localhost:80", "1.2.3.4:80", "0.0.0.0:80", "8000", "1.2.3.4:80"]);
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert!(found[0].contains("localhost:80") && found[0].contains("not resolved"));
+        assert!(found[1].contains("1.2.3.4:80") && found[1].contains("0.0.0.0:80"));
+    }
+
+    #[test]
+    fn a_dual_stack_wildcard_overlaps_ipv4_unless_it_is_v6_only() {
+        assert_eq!(problems(&["127.0.0.1:80", "[::]:80"]).len(), 1);
+        assert_eq!(problems(&["[::]:80", "127.0.0.1:80"]).len(), 1);
+        let v6_only = Listen::from("[::]:80").v6_only(true);
+        assert!(resolve(&[v6_only, "127.0.0.1:80".into()]).is_ok());
+        let beside = resolve(&["[::]:80".into(), "0.0.0.0:80".into()]).unwrap();
+        assert!(beside[0].v6_only, "beside the IPv4 wildcard [::] is v6-only");
+    }
+
+    #[test]
+    fn port_zero_overlaps_nothing_but_names_must_differ() {
+        assert!(problems(&["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"]).is_empty());
+        assert!(problems(&["127.0.0.1:0", "127.0.0.1:0"])[0].contains("another name"));
+        assert!(resolve(&[Listen::from("1.2.3.4:1").v6_only(true)]).is_err());
+    }
+}

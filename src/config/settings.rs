@@ -1,0 +1,133 @@
+//! The rules of a cluster and their defaults.
+
+use std::time::Duration;
+
+use super::{ReadyWhen, Restart};
+
+/// The rules of a cluster; every value has passed [`Settings::problems`].
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) max_workers: Option<usize>,
+    pub(crate) manual: bool,
+    pub(crate) restart: Restart,
+    pub(crate) no_restart_on: Vec<i32>,
+    pub(crate) backoff: Backoff,
+    pub(crate) intensity: Option<Intensity>,
+    pub(crate) ready_when: ReadyWhen,
+    pub(crate) ready_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) terminate_timeout: Duration,
+}
+
+/// The growing delay before a restart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Backoff {
+    pub(crate) first: Duration,
+    pub(crate) most: Duration,
+}
+
+/// OTP's give-up budget: more than `restarts` within `period` end the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Intensity {
+    pub(crate) restarts: usize,
+    pub(crate) period: Duration,
+}
+
+impl Settings {
+    pub(crate) fn with_workers(workers: usize) -> Self {
+        Self {
+            workers,
+            max_workers: None,
+            manual: false,
+            restart: Restart::Always,
+            no_restart_on: Vec::new(),
+            backoff: Backoff { first: BACKOFF_FIRST, most: BACKOFF_MOST },
+            intensity: None,
+            ready_when: ReadyWhen::Listening,
+            ready_timeout: READY_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+            terminate_timeout: TERMINATE_TIMEOUT,
+        }
+    }
+
+    /// How many slots there can ever be.
+    pub(crate) fn slots(&self) -> usize {
+        self.max_workers.unwrap_or_else(|| self.workers.max(USUAL_SLOTS))
+    }
+
+    /// Everything that is wrong, in words that say what would be right.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.workers == 0 {
+            problems
+                .push("0 workers serve nobody, give 1 or more (with manual() the number does not matter)".to_owned());
+        }
+        if self.slots() > MAX_WORKERS {
+            problems.push(format!("{} workers are more than the limit of {MAX_WORKERS}", self.slots()));
+        } else if self.workers > self.slots() {
+            problems.push(format!("{} workers are more than max_workers({})", self.workers, self.slots()));
+        }
+        if let Some(code) = self.no_restart_on.iter().find(|code| !(0..=255).contains(*code)) {
+            problems.push(format!("no_restart_on({code}): an exit code is 0 to 255"));
+        }
+        if self.backoff.first.is_zero() || self.backoff.first > self.backoff.most {
+            let Backoff { first, most } = self.backoff;
+            problems.push(format!("backoff({first:?}, {most:?}): the first delay is above 0 and at most the last one"));
+        }
+        if self.intensity.is_some_and(|intensity| intensity.period.is_zero()) {
+            problems.push("intensity(): a period of 0 can never hold two restarts".to_owned());
+        }
+        if self.ready_timeout.is_zero() {
+            problems.push("ready_timeout(0): no worker can be ready at once".to_owned());
+        }
+        problems
+    }
+}
+
+/// A worker costs the master two descriptors and a page; the largest machines have fewer CPUs than this.
+pub(crate) const MAX_WORKERS: usize = 1024;
+
+/// Room to scale on ordinary machines without saying so beforehand; a row that is not used costs address space only.
+const USUAL_SLOTS: usize = 64;
+
+/// The delay after the first failed start: long enough to be no load, short enough for a dependency that restarts.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// The cap of einhorn and many init systems: a repaired machine is back within half a minute.
+const BACKOFF_MOST: Duration = Duration::from_secs(30);
+
+/// gunicorn's and unicorn's order of magnitude for the start of an application.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Kubernetes' and gunicorn's grace period.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A worker that gets SIGTERM ends at once or not at all; strong-cluster-control and systemd helpers wait as long.
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_named() {
+        let mut settings = Settings::with_workers(0);
+        settings.no_restart_on = vec![3, 256];
+        settings.ready_timeout = Duration::ZERO;
+        settings.backoff.first = Duration::ZERO;
+        settings.intensity = Some(Intensity { restarts: 1, period: Duration::ZERO });
+        let problems = settings.problems().join("\n");
+        for word in ["0 workers", "no_restart_on(256)", "backoff(0ns", "intensity()", "ready_timeout(0)"] {
+            assert!(problems.contains(word), "{word} is missing in {problems}");
+        }
+    }
+
+    #[test]
+    fn the_limits_hold() {
+        assert!(Settings::with_workers(MAX_WORKERS).problems().is_empty());
+        assert!(Settings::with_workers(MAX_WORKERS + 1).problems()[0].contains("limit of 1024"));
+        let capped = Settings { max_workers: Some(2), ..Settings::with_workers(3) };
+        assert!(capped.problems()[0].contains("max_workers(2)"));
+    }
+}

@@ -1,0 +1,219 @@
+//! What comes out: the events of the master and of a worker, and the values inside them.
+//!
+//! Events are owned values that the program pulls; nothing here is ever called back.
+
+mod address;
+mod json;
+mod status;
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+pub use address::Address;
+pub use status::ExitStatus;
+
+use crate::{
+    error::Error,
+    id::{Slot, WorkerId},
+};
+
+/// What happened in the cluster; pulled with [`Master::next_event`](crate::Master::next_event) or
+/// [`Master::wait`](crate::Master::wait), or handed to the closure of [`Cluster::run_with`](crate::Cluster::run_with).
+///
+/// **Order** per worker: `Fork` < `Online` < `Listening`* < `Ready` < `Disconnect` < `Exit`. A worker that dies early skips
+/// steps, but the last two come exactly once for every `Fork`.
+///
+/// ```no_run
+/// use mio_cluster::{Cluster, Event};
+///
+/// # fn main() -> Result<(), mio_cluster::Error> {
+/// Cluster::new().listen("127.0.0.1:0").run_with(
+///     |mut worker| worker.listen().map(drop),
+///     |_master, event| match event {
+///         Event::Exit { worker, status, .. } => println!("slot {} {status}", worker.slot),
+///         other => println!("{}", other.to_json()),
+///     },
+/// )
+/// # }
+/// ```
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum Event {
+    /// A process was forked for the slot.
+    Fork(WorkerRef),
+    /// A process could not be forked; the slot tries again by itself. The error says why and what to do.
+    ForkFailed {
+        /// The slot that stays empty for now.
+        slot: Slot,
+        /// The id that the worker would have had.
+        id: WorkerId,
+        /// Why.
+        error: Error,
+    },
+    /// The process runs worker code.
+    Online(WorkerRef),
+    /// The worker's socket at one address takes connections.
+    Listening {
+        /// Whose.
+        worker: WorkerRef,
+        /// Where; port 0 has become the real port.
+        address: Address,
+    },
+    /// The worker may be counted on, see [`ReadyWhen`](crate::ReadyWhen).
+    Ready(WorkerRef),
+    /// Every slot of the start has a ready worker; comes once. Not with [`Cluster::manual`](crate::Cluster::manual).
+    AllReady {
+        /// The master's process id.
+        pid: u32,
+        /// The cluster's addresses, in the order of the builder.
+        addresses: Vec<Address>,
+        /// How many workers were started.
+        workers: usize,
+    },
+    /// The worker's channel closed, whatever the reason.
+    Disconnect(WorkerRef),
+    /// The process has ended and was reaped.
+    Exit {
+        /// Who.
+        worker: WorkerRef,
+        /// How.
+        status: ExitStatus,
+        /// On whose account.
+        cause: Cause,
+        /// From fork to end.
+        uptime: Duration,
+    },
+    /// The slot stays empty for a while: its workers die too fast, or did not start.
+    Backoff {
+        /// Which slot.
+        slot: Slot,
+        /// Until the next attempt.
+        delay: Duration,
+        /// Attempts in a row that were delayed, this one included.
+        deaths: u32,
+    },
+    /// The cluster stops; no worker is forked any more.
+    Stopping(Shutdown),
+}
+
+/// Which worker an event is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WorkerRef {
+    /// Its stable place.
+    pub slot: Slot,
+    /// The process, never reused.
+    pub id: WorkerId,
+    /// The process id of the operating system, which does reuse it.
+    pub pid: u32,
+}
+
+impl fmt::Display for WorkerRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} (slot {}, pid {})", self.id, self.slot, self.pid)
+    }
+}
+
+/// On whose account a worker ended.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Cause {
+    /// Its own: it returned, crashed, or somebody outside the cluster killed it.
+    Own,
+    /// It was asked to leave, or left by [`Worker::disconnect`](crate::Worker::disconnect), or the cluster stopped.
+    Asked,
+    /// A successor took its place.
+    Rollout,
+    /// The number of workers was reduced.
+    Scaled,
+    /// It was due for recycling.
+    Recycled,
+    /// It hung and was killed.
+    Hung,
+    /// It missed the ready deadline and was killed.
+    NotReady,
+    /// The program killed it with [`Master::kill`](crate::Master::kill).
+    Killed,
+}
+
+impl Cause {
+    /// The end was wanted by the cluster, so nothing has to be done about it.
+    #[doc(alias = "exitedAfterDisconnect")]
+    pub fn asked(&self) -> bool {
+        match self {
+            Cause::Asked | Cause::Rollout | Cause::Scaled | Cause::Recycled => true,
+            Cause::Own | Cause::Hung | Cause::NotReady | Cause::Killed => false,
+        }
+    }
+}
+
+/// How a cluster stops.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Shutdown {
+    /// Workers take no new connections, finish those they have accepted, and exit; then the deadlines.
+    Drain,
+    /// SIGKILL to every worker.
+    Now,
+}
+
+/// A live worker, as [`Master::workers`](crate::Master::workers) lists it.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkerInfo {
+    /// Its stable place.
+    pub slot: Slot,
+    /// The process.
+    pub id: WorkerId,
+    /// The process id of the operating system.
+    pub pid: u32,
+    /// What it is doing.
+    pub state: State,
+    /// When it began doing that.
+    pub since: Instant,
+}
+
+/// What a live worker is doing.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum State {
+    /// Forked, not heard of yet.
+    Starting,
+    /// It runs worker code and is not ready yet.
+    Online,
+    /// It may be counted on.
+    Ready,
+    /// It was asked to leave, or is being ended.
+    Draining,
+}
+
+/// What a worker hears from its master; pulled with [`Worker::next_event`](crate::Worker::next_event).
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WorkerEvent {
+    /// Take no new connections, finish those accepted, and return.
+    Drain {
+        /// After this the master sends SIGTERM, later SIGKILL.
+        within: Duration,
+    },
+    /// Open log files anew: they were rotated.
+    ReopenLogs,
+    /// The master's end of the channel is closed. With fork the worker is killed along with its master, so this is seldom seen.
+    MasterGone,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_decoded_from_the_raw_number() {
+        assert_eq!(ExitStatus::from_wait_status(7 << 8).code(), Some(7));
+        assert!(ExitStatus::from_wait_status(0).success());
+        let killed = ExitStatus::from_wait_status(0x80 | 11);
+        assert_eq!(killed.to_string(), "was killed by SIGSEGV (core dumped)");
+        assert_eq!(ExitStatus::from_wait_status(37).to_string(), "was killed by SIGRTMIN+3");
+        assert_eq!((ExitStatus::unknown().code(), ExitStatus::unknown().signal()), (None, None));
+    }
+}

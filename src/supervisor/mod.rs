@@ -1,0 +1,349 @@
+//! The supervisor: which worker is started, asked, terminated or killed, and when. A pure state machine.
+//!
+//! It owns no process, descriptor, thread or clock. The master feeds it what happened (`handle_*`, each with the time), then
+//! performs what [`poll_action`](Supervisor::poll_action) yields until it yields nothing, and sleeps until
+//! [`poll_timeout`](Supervisor::poll_timeout). Results of actions are inputs of the same turn. Order of a turn:
+//!
+//! 1. `handle_*` for everything that happened,
+//! 2. [`handle_timeout`](Supervisor::handle_timeout),
+//! 3. `poll_action` until `None`; performing `Spawn` and `Ask` may lead to further inputs,
+//! 4. once the program has taken all events: [`handle_idle`](Supervisor::handle_idle), which alone ends a cluster. So a program that
+//!    forks from its handler of the last `Exit` is never too late.
+//!
+//! Races it settles: an input for a worker that is gone changes nothing (ids are never reused); a spawn that completes after a stop
+//! was requested is asked to leave at once; an exit that overtakes the channel's end still gives `Disconnect` before `Exit`; a
+//! worker that skips a step (ready before online) is taken through the steps in order.
+
+mod pace;
+mod post;
+mod process;
+mod requests;
+mod restart;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+pub(crate) use self::stop::Outcome;
+use self::{
+    pace::{Budget, Jitter},
+    post::{Awaits, First, Post, PostState},
+    process::{Phase, Process},
+};
+use crate::{
+    config::{ReadyWhen, Settings},
+    error::Error,
+    event::{Address, Event, ExitStatus, Shutdown, WorkerInfo},
+    id::{Signal, Slot, WorkerId},
+};
+
+/// Supervises the workers of one cluster; see the module for the order of calls.
+pub(crate) struct Supervisor {
+    settings: Settings,
+    master: u32,
+    addresses: Vec<Address>,
+    posts: Vec<Post>,
+    next_id: WorkerId,
+    course: Course,
+    milestone: Milestone,
+    budget: Budget,
+    jitter: Jitter,
+    actions: VecDeque<Action>,
+}
+
+/// What the master has to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Fork a worker; answered by `handle_spawned` or `handle_spawn_failed`.
+    Spawn { slot: Slot, id: WorkerId },
+    /// Ask a worker to drain; answered by `handle_deaf` if it cannot hear.
+    Ask { id: WorkerId, within: Duration },
+    /// Send a signal.
+    Signal { id: WorkerId, signal: Signal },
+    /// Hand an event to the program.
+    Emit(Event),
+    /// The cluster has ended. The last action, and the only one of its kind.
+    Finish(Outcome),
+}
+
+/// Why a fork did not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SpawnFailure {
+    /// The process runs more than one thread: nobody's crash, so nothing is charged for it.
+    Threads,
+    /// The system refused; it is treated as a start that failed.
+    Refused,
+}
+
+enum Course {
+    Running,
+    Stopping { how: Shutdown, since: Instant, by: Option<Signal>, outcome: Outcome },
+    Finished,
+}
+
+/// How far the start has come.
+#[derive(PartialEq, Eq, PartialOrd)]
+enum Milestone {
+    NoneReady,
+    SomeReady,
+    AllReady,
+}
+
+impl Supervisor {
+    /// `master` is the master's process id and `addresses` the claimed addresses, both for events; `seed` drives the jitter.
+    pub(crate) fn new(settings: Settings, master: u32, addresses: Vec<Address>, seed: u64) -> Self {
+        let posts = (0..settings.slots()).map(|_| Post::new()).collect();
+        let budget = Budget::new(settings.intensity);
+        let (next_id, jitter) = (WorkerId::FIRST, Jitter::new(seed));
+        let (course, milestone) = (Course::Running, Milestone::NoneReady);
+        Self {
+            settings,
+            master,
+            addresses,
+            posts,
+            next_id,
+            course,
+            milestone,
+            budget,
+            jitter,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Orders the first workers. Called once, first; with `manual` it orders none.
+    pub(crate) fn handle_start(&mut self, now: Instant) {
+        for index in 0..self.initial() {
+            self.posts[index].first = First::Pending;
+            let id = self.take_id();
+            self.posts[index].state = PostState::Due { id, at: now, awaits: Awaits::Time };
+        }
+        self.handle_timeout(now);
+    }
+
+    /// The fork ordered by `Action::Spawn` has happened.
+    pub(crate) fn handle_spawned(&mut self, now: Instant, id: WorkerId, pid: u32) {
+        let Some(index) = self.posts.iter().position(|post| post.is_spawning(id)) else { return };
+        let process = Process::new(Slot::from_index(index), id, pid, now, now + self.settings.ready_timeout);
+        self.emit(Event::Fork(process.worker));
+        self.posts[index].state = PostState::Live(process);
+        match self.course {
+            Course::Running => {}
+            Course::Stopping { how: Shutdown::Drain, .. } => self.ask(now, index),
+            Course::Stopping { how: Shutdown::Now, .. } | Course::Finished => self.kill(now, index),
+        }
+    }
+
+    /// The fork ordered by `Action::Spawn` was refused; the slot tries again later.
+    pub(crate) fn handle_spawn_failed(&mut self, now: Instant, id: WorkerId, failure: SpawnFailure, error: Error) {
+        let Some(index) = self.posts.iter().position(|post| post.is_spawning(id)) else { return };
+        let slot = Slot::from_index(index);
+        let text = format!("{error:?}");
+        self.emit(Event::ForkFailed { slot, id, error });
+        if !matches!(self.course, Course::Running) {
+            self.posts[index].state = PostState::Vacant;
+            return;
+        }
+        match failure {
+            SpawnFailure::Threads => {
+                let at = now + THREADS_RETRY;
+                self.posts[index].state = PostState::Due { id, at, awaits: Awaits::Threads };
+            }
+            SpawnFailure::Refused => {
+                self.posts[index].first_failed(text);
+                let delay = self.posts[index].pace.start_failed(now, &self.settings.backoff, &mut self.jitter);
+                self.schedule(now, index, id, delay);
+                self.give_up_if_never_ready(now);
+            }
+        }
+    }
+
+    /// The worker runs worker code.
+    pub(crate) fn handle_online(&mut self, now: Instant, id: WorkerId) {
+        let Some(index) = self.stir(now, id) else { return };
+        self.came_online(now, index);
+    }
+
+    /// A socket of the worker takes connections at `address`.
+    pub(crate) fn handle_listening(&mut self, now: Instant, id: WorkerId, address: &Address) {
+        let Some(index) = self.stir(now, id) else { return };
+        self.came_online(now, index);
+        let all = self.addresses.len();
+        let Some(process) = self.posts[index].live_mut() else { return };
+        let everywhere = process.listens_at(address) == all;
+        let event = Event::Listening { worker: process.worker, address: address.clone() };
+        self.emit(event);
+        if everywhere && self.settings.ready_when == ReadyWhen::Listening {
+            self.became_ready(now, index);
+        }
+    }
+
+    /// The worker says that it may be counted on.
+    pub(crate) fn handle_ready(&mut self, now: Instant, id: WorkerId) {
+        let Some(index) = self.stir(now, id) else { return };
+        self.came_online(now, index);
+        self.became_ready(now, index);
+    }
+
+    /// The worker says that it leaves; it counts as asked.
+    pub(crate) fn handle_leaving(&mut self, now: Instant, id: WorkerId) {
+        let deadline = now + self.settings.drain_timeout;
+        let Some(index) = self.stir(now, id) else { return };
+        if let Some(process) = self.posts[index].live_mut() {
+            process.leave(now, deadline);
+        }
+    }
+
+    /// The worker could not be asked to drain: it is told by SIGTERM.
+    pub(crate) fn handle_deaf(&mut self, now: Instant, id: WorkerId) {
+        let Some(index) = self.stir(now, id) else { return };
+        if self.posts[index].live().is_some_and(|process| matches!(process.phase, Phase::Asked { .. })) {
+            self.terminate(now, index);
+        }
+    }
+
+    /// The worker's channel is closed.
+    pub(crate) fn handle_channel_closed(&mut self, now: Instant, id: WorkerId) {
+        let Some(index) = self.stir(now, id) else { return };
+        self.disconnected(index);
+    }
+
+    /// The worker has ended and was reaped.
+    pub(crate) fn handle_exited(&mut self, now: Instant, id: WorkerId, status: ExitStatus) {
+        let Some(index) = self.stir(now, id) else { return };
+        self.disconnected(index);
+        let post = &mut self.posts[index];
+        let PostState::Live(process) = std::mem::replace(&mut post.state, PostState::Vacant) else { return };
+        let cause = process.cause_of(status);
+        let uptime = now.saturating_duration_since(process.forked);
+        self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
+        if cause.asked() {
+            self.posts[index].first = First::Settled;
+        } else if matches!(self.course, Course::Running) {
+            self.replace(now, index, &process, status);
+            self.give_up_if_never_ready(now);
+        }
+    }
+
+    /// Time has passed: starts what is due and acts on missed deadlines.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for index in 0..self.posts.len() {
+            match &self.posts[index].state {
+                PostState::Vacant | PostState::Retired(_) | PostState::Spawning { .. } => {}
+                PostState::Due { id, at, .. } if *at <= now => {
+                    let (id, slot) = (*id, Slot::from_index(index));
+                    self.posts[index].state = PostState::Spawning { id };
+                    self.actions.push_back(Action::Spawn { slot, id });
+                }
+                PostState::Due { .. } => {}
+                PostState::Live(process) => match process.phase {
+                    Phase::Starting { deadline } | Phase::Online { deadline } if deadline <= now => {
+                        self.not_ready(now, index)
+                    }
+                    Phase::Asked { deadline } if deadline <= now => self.terminate(now, index),
+                    Phase::Terminated { deadline } if deadline <= now => self.kill(now, index),
+                    Phase::Starting { .. } | Phase::Online { .. } | Phase::Asked { .. } | Phase::Terminated { .. } => {}
+                    Phase::Ready | Phase::Killed => {}
+                },
+            }
+        }
+    }
+
+    /// The program has taken every event: if nothing lives and nothing is due, the cluster has ended.
+    pub(crate) fn handle_idle(&mut self) {
+        let begun = self.next_id > WorkerId::FIRST;
+        let over =
+            begun && self.posts.iter().all(|post| matches!(post.state, PostState::Vacant | PostState::Retired(_)));
+        let outcome = match &mut self.course {
+            Course::Finished => return,
+            Course::Stopping { .. } if !begun => Outcome::Stopped,
+            Course::Stopping { outcome, .. } if over => std::mem::replace(outcome, Outcome::Stopped),
+            Course::Running if over => self.retired(),
+            Course::Running | Course::Stopping { .. } => return,
+        };
+        self.course = Course::Finished;
+        self.actions.push_back(Action::Finish(outcome));
+    }
+
+    /// The next thing to do, in order.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `handle_timeout` must be called at the latest.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.posts.iter().filter_map(Post::deadline).min()
+    }
+
+    /// The live workers in slot order.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerInfo> + '_ {
+        self.posts.iter().filter_map(Post::live).map(Process::info)
+    }
+
+    fn came_online(&mut self, now: Instant, index: usize) {
+        let Some(process) = self.posts[index].live_mut() else { return };
+        if process.online(now) {
+            let worker = process.worker;
+            self.emit(Event::Online(worker));
+            if self.addresses.is_empty() && self.settings.ready_when == ReadyWhen::Listening {
+                self.became_ready(now, index);
+            }
+        }
+    }
+
+    fn became_ready(&mut self, now: Instant, index: usize) {
+        let Some(process) = self.posts[index].live_mut() else { return };
+        if !process.ready(now) {
+            return;
+        }
+        let worker = process.worker;
+        self.posts[index].first = First::Settled;
+        self.emit(Event::Ready(worker));
+        if self.milestone == Milestone::NoneReady {
+            self.milestone = Milestone::SomeReady;
+        }
+        let initial = self.initial();
+        let all = initial > 0 && self.posts[..initial].iter().all(Post::is_ready);
+        if all && self.milestone < Milestone::AllReady {
+            self.milestone = Milestone::AllReady;
+            self.emit(Event::AllReady { pid: self.master, addresses: self.addresses.clone(), workers: initial });
+        }
+    }
+
+    /// Finds the live worker. Something has happened, so slots that wait for threads to end look again.
+    fn stir(&mut self, now: Instant, id: WorkerId) -> Option<usize> {
+        let index = self.posts.iter().position(|post| post.live().is_some_and(|process| process.worker.id == id))?;
+        self.look_again(now);
+        Some(index)
+    }
+
+    fn look_again(&mut self, now: Instant) {
+        for post in &mut self.posts {
+            if let PostState::Due { at, awaits: Awaits::Threads, .. } = &mut post.state {
+                *at = now;
+            }
+        }
+    }
+
+    fn take_id(&mut self) -> WorkerId {
+        let id = self.next_id;
+        self.next_id = id.next();
+        id
+    }
+
+    /// How many slots the start fills.
+    fn initial(&self) -> usize {
+        if self.settings.manual { 0 } else { self.settings.workers }
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.actions.push_back(Action::Emit(event));
+    }
+}
+
+/// A slot that could not fork because of threads looks again at the next event, but no later than this: a thread that ends makes
+/// no event.
+const THREADS_RETRY: Duration = Duration::from_secs(1);

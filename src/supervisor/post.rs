@@ -1,0 +1,92 @@
+//! One slot as the supervisor sees it: what it holds now and what is remembered of its past.
+
+use std::time::Instant;
+
+use super::{
+    pace::Pace,
+    process::{Phase, Process},
+};
+use crate::{event::ExitStatus, id::WorkerId};
+
+/// One slot: what it holds now, and what is remembered of its past.
+pub(super) struct Post {
+    pub(super) state: PostState,
+    pub(super) pace: Pace,
+    pub(super) first: First,
+}
+
+pub(super) enum PostState {
+    /// Never used, or its worker left as asked.
+    Vacant,
+    /// Its worker ended and is not to be restarted.
+    Retired(ExitStatus),
+    /// A worker is to be forked.
+    Due {
+        id: WorkerId,
+        at: Instant,
+        awaits: Awaits,
+    },
+    /// The fork was ordered, its result is awaited.
+    Spawning {
+        id: WorkerId,
+    },
+    Live(Process),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// Its time only.
+    Time,
+    /// The end of the master's other threads: any event is a reason to look again.
+    Threads,
+}
+
+/// What became of the first worker of an initial slot; decides "never ready".
+pub(super) enum First {
+    /// Not an initial slot, or it was ready or asked to leave.
+    Settled,
+    Pending,
+    Failed(String),
+}
+
+impl Post {
+    pub(super) fn new() -> Self {
+        Self { state: PostState::Vacant, pace: Pace::default(), first: First::Settled }
+    }
+
+    pub(super) fn is_spawning(&self, wanted: WorkerId) -> bool {
+        matches!(self.state, PostState::Spawning { id } if id == wanted)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.live().is_some_and(|process| matches!(process.phase, Phase::Ready))
+    }
+
+    pub(super) fn live(&self) -> Option<&Process> {
+        match &self.state {
+            PostState::Live(process) => Some(process),
+            PostState::Vacant | PostState::Retired(_) | PostState::Due { .. } | PostState::Spawning { .. } => None,
+        }
+    }
+
+    pub(super) fn live_mut(&mut self) -> Option<&mut Process> {
+        match &mut self.state {
+            PostState::Live(process) => Some(process),
+            PostState::Vacant | PostState::Retired(_) | PostState::Due { .. } | PostState::Spawning { .. } => None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            PostState::Due { at, .. } => Some(*at),
+            PostState::Live(process) => process.deadline(),
+            PostState::Vacant | PostState::Retired(_) | PostState::Spawning { .. } => None,
+        }
+    }
+
+    pub(super) fn first_failed(&mut self, how: String) {
+        if matches!(self.first, First::Pending) {
+            self.first = First::Failed(how);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! One live worker process as the supervisor sees it.
+
+use std::time::Instant;
+
+use crate::{
+    event::{Address, Cause, ExitStatus, State, WorkerInfo, WorkerRef},
+    id::{Signal, Slot, WorkerId},
+};
+
+pub(super) struct Process {
+    pub(super) worker: WorkerRef,
+    pub(super) forked: Instant,
+    pub(super) phase: Phase,
+    /// When the phase as the user sees it began.
+    since: Instant,
+    /// Set once; a worker that was ready is healthy, however it ended.
+    pub(super) ready_since: Option<Instant>,
+    listening: Vec<Address>,
+    link: Link,
+    /// Why the supervisor wants it gone, if it does.
+    cause: Option<Cause>,
+    /// The last signal that the program sent by `kill`.
+    sent: Option<Signal>,
+}
+
+/// What the worker is doing. Starting and leaving have deadlines; only `Killed` has none left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Starting { deadline: Instant },
+    Online { deadline: Instant },
+    Ready,
+    Asked { deadline: Instant },
+    Terminated { deadline: Instant },
+    Killed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Link {
+    Open,
+    Closed,
+}
+
+impl Process {
+    pub(super) fn new(slot: Slot, id: WorkerId, pid: u32, now: Instant, deadline: Instant) -> Self {
+        Self {
+            worker: WorkerRef { slot, id, pid },
+            forked: now,
+            phase: Phase::Starting { deadline },
+            since: now,
+            ready_since: None,
+            listening: Vec::new(),
+            link: Link::Open,
+            cause: None,
+            sent: None,
+        }
+    }
+
+    /// True if it was news.
+    pub(super) fn online(&mut self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Starting { deadline } => {
+                self.enter(now, Phase::Online { deadline });
+                true
+            }
+            Phase::Online { .. } | Phase::Ready | Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => {
+                false
+            }
+        }
+    }
+
+    /// True if it was news.
+    pub(super) fn ready(&mut self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Online { .. } => {
+                self.ready_since = Some(now);
+                self.enter(now, Phase::Ready);
+                true
+            }
+            Phase::Ready | Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+        }
+    }
+
+    /// Notes the address and tells at how many different ones the worker has listened.
+    pub(super) fn listens_at(&mut self, address: &Address) -> usize {
+        if !self.listening.contains(address) {
+            self.listening.push(address.clone());
+        }
+        self.listening.len()
+    }
+
+    /// It is to leave, or says that it does. True if that is news.
+    pub(super) fn leave(&mut self, now: Instant, deadline: Instant) -> bool {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => {
+                self.cause.get_or_insert(Cause::Asked);
+                self.enter(now, Phase::Asked { deadline });
+                true
+            }
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+        }
+    }
+
+    /// True unless it was already ordered.
+    pub(super) fn end(&mut self, now: Instant, phase: Phase, cause: Cause) -> bool {
+        let news = !matches!(self.phase, Phase::Killed);
+        if news {
+            self.cause.get_or_insert(cause);
+            self.enter(now, phase);
+        }
+        news
+    }
+
+    pub(super) fn sent(&mut self, signal: Signal) {
+        self.sent = Some(signal);
+    }
+
+    /// True if it was news.
+    pub(super) fn disconnect(&mut self) -> bool {
+        std::mem::replace(&mut self.link, Link::Closed) == Link::Open
+    }
+
+    pub(super) fn cause_of(&self, status: ExitStatus) -> Cause {
+        let by_program = self.sent.is_some_and(|sent| sent == Signal::TERM || status.signal() == Some(sent));
+        match self.cause {
+            Some(cause) => cause,
+            None if by_program => Cause::Killed,
+            None => Cause::Own,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Starting { deadline }
+            | Phase::Online { deadline }
+            | Phase::Asked { deadline }
+            | Phase::Terminated { deadline } => Some(deadline),
+            Phase::Ready | Phase::Killed => None,
+        }
+    }
+
+    pub(super) fn info(&self) -> WorkerInfo {
+        let WorkerRef { slot, id, pid } = self.worker;
+        let state = match self.phase {
+            Phase::Starting { .. } => State::Starting,
+            Phase::Online { .. } => State::Online,
+            Phase::Ready => State::Ready,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => State::Draining,
+        };
+        WorkerInfo { slot, id, pid, state, since: self.since }
+    }
+
+    fn enter(&mut self, now: Instant, phase: Phase) {
+        let before = self.info().state;
+        self.phase = phase;
+        if self.info().state != before {
+            self.since = now;
+        }
+    }
+}

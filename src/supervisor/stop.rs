@@ -1,0 +1,187 @@
+//! Leaving: the steps ask → terminate → kill for one worker, the stop of all of them, and how a cluster ends.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Action, Course, Milestone, Supervisor,
+    post::{First, PostState},
+    process::Phase,
+};
+use crate::{
+    config::Intensity,
+    error::{Error, Kind, Result},
+    event::{Cause, Event, ExitStatus, Shutdown},
+    id::{Signal, Slot},
+};
+
+/// How a cluster ended.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// As asked, or the program's own forks are all gone.
+    Stopped,
+    /// No worker is left and none may be restarted; these ended badly.
+    Retired(Vec<(Slot, ExitStatus)>),
+    /// How the first worker of each slot failed.
+    NeverReady(Vec<(Slot, String)>),
+    GaveUp(Option<Intensity>),
+}
+
+impl Outcome {
+    /// What `run` returns.
+    pub(crate) fn into_result(self) -> Result<()> {
+        let list = |ends: Vec<(Slot, String)>| {
+            let lines: Vec<String> = ends.iter().map(|(slot, how)| format!("slot {slot}: {how}")).collect();
+            lines.join("; ")
+        };
+        match self {
+            Outcome::Stopped => Ok(()),
+            Outcome::Retired(bad) if bad.is_empty() => Ok(()),
+            Outcome::Retired(bad) => {
+                let bad = list(bad.into_iter().map(|(slot, status)| (slot, status.to_string())).collect());
+                Err(Error::new(Kind::System, format!("all workers have ended and none may be restarted ({bad})")))
+            }
+            Outcome::NeverReady(ends) => {
+                let text = format!("no worker ever became ready ({}); see what the workers logged", list(ends));
+                Err(Error::new(Kind::NeverReady, text))
+            }
+            Outcome::GaveUp(rule) => {
+                let rule = rule
+                    .map_or(String::new(), |rule| format!(": more than {} within {:?}", rule.restarts, rule.period));
+                Err(Error::new(Kind::GaveUp, format!("gave up restarting{rule}; mend what kills the workers")))
+            }
+        }
+    }
+}
+
+impl Supervisor {
+    /// The cluster is to stop. `by` is the signal that said so, if one did.
+    ///
+    /// A second signal, or `Shutdown::Now` at any time, ends the drain. Two *different* signals in close succession are one
+    /// request: a terminal and a process manager may both speak.
+    pub(crate) fn handle_stop(&mut self, now: Instant, how: Shutdown, by: Option<Signal>) {
+        match &mut self.course {
+            Course::Finished | Course::Stopping { how: Shutdown::Now, .. } => {}
+            Course::Running => self.begin_stop(now, how, by, Outcome::Stopped),
+            Course::Stopping { since, by: first, .. } => {
+                let again = match (*first, by) {
+                    (Some(first), Some(by)) => first == by || now.saturating_duration_since(*since) >= ONE_REQUEST,
+                    (None, Some(_)) => {
+                        (*first, *since) = (by, now);
+                        false
+                    }
+                    (_, None) => false,
+                };
+                if again || how == Shutdown::Now {
+                    self.stop_at_once(now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn begin_stop(&mut self, now: Instant, how: Shutdown, by: Option<Signal>, outcome: Outcome) {
+        self.course = Course::Stopping { how, since: now, by, outcome };
+        self.emit(Event::Stopping(how));
+        let mut withdrawn = Vec::new();
+        self.actions.retain(|action| match action {
+            Action::Spawn { id, .. } => {
+                withdrawn.push(*id);
+                false
+            }
+            Action::Ask { .. } | Action::Signal { .. } | Action::Emit(_) | Action::Finish(_) => true,
+        });
+        for index in 0..self.posts.len() {
+            match &self.posts[index].state {
+                PostState::Vacant | PostState::Retired(_) => {}
+                PostState::Due { .. } => self.posts[index].state = PostState::Vacant,
+                PostState::Spawning { id } if withdrawn.contains(id) => self.posts[index].state = PostState::Vacant,
+                PostState::Spawning { .. } => {}
+                PostState::Live(_) => match how {
+                    Shutdown::Drain => self.ask(now, index),
+                    Shutdown::Now => self.kill(now, index),
+                },
+            }
+        }
+    }
+
+    fn stop_at_once(&mut self, now: Instant) {
+        if let Course::Stopping { how, .. } = &mut self.course {
+            *how = Shutdown::Now;
+        }
+        self.emit(Event::Stopping(Shutdown::Now));
+        for index in 0..self.posts.len() {
+            self.kill(now, index);
+        }
+    }
+
+    /// If the first worker of every initial slot failed and none was ever ready, there is no point in trying on.
+    pub(super) fn give_up_if_never_ready(&mut self, now: Instant) {
+        if !matches!(self.course, Course::Running) || self.milestone != Milestone::NoneReady || self.initial() == 0 {
+            return;
+        }
+        let ends: Option<Vec<(Slot, String)>> = self.posts[..self.initial()]
+            .iter()
+            .enumerate()
+            .map(|(index, post)| match &post.first {
+                First::Failed(how) => Some((Slot::from_index(index), how.clone())),
+                First::Settled | First::Pending => None,
+            })
+            .collect();
+        if let Some(ends) = ends {
+            self.begin_stop(now, Shutdown::Now, None, Outcome::NeverReady(ends));
+        }
+    }
+
+    /// Every slot is empty without a stop: good, unless somebody's last word was bad.
+    pub(super) fn retired(&self) -> Outcome {
+        let posts = self.posts.iter().enumerate();
+        let bad = posts.filter_map(|(index, post)| match &post.state {
+            PostState::Retired(status) if !status.success() && !self.is_listed(*status) => {
+                Some((Slot::from_index(index), *status))
+            }
+            PostState::Retired(_) | PostState::Vacant => None,
+            PostState::Due { .. } | PostState::Spawning { .. } | PostState::Live(_) => None,
+        });
+        Outcome::Retired(bad.collect())
+    }
+
+    pub(super) fn ask(&mut self, now: Instant, index: usize) {
+        let within = self.settings.drain_timeout;
+        let Some(process) = self.posts[index].live_mut() else { return };
+        if process.leave(now, now + within) {
+            let id = process.worker.id;
+            self.actions.push_back(Action::Ask { id, within });
+        }
+    }
+
+    pub(super) fn terminate(&mut self, now: Instant, index: usize) {
+        let deadline = now + self.settings.terminate_timeout;
+        self.end(now, index, Phase::Terminated { deadline }, Signal::TERM, Cause::Asked);
+    }
+
+    pub(super) fn kill(&mut self, now: Instant, index: usize) {
+        self.end(now, index, Phase::Killed, Signal::KILL, Cause::Asked);
+    }
+
+    pub(super) fn not_ready(&mut self, now: Instant, index: usize) {
+        self.end(now, index, Phase::Killed, Signal::KILL, Cause::NotReady);
+    }
+
+    pub(super) fn disconnected(&mut self, index: usize) {
+        let Some(process) = self.posts[index].live_mut() else { return };
+        if process.disconnect() {
+            let worker = process.worker;
+            self.emit(Event::Disconnect(worker));
+        }
+    }
+
+    fn end(&mut self, now: Instant, index: usize, phase: Phase, signal: Signal, cause: Cause) {
+        let Some(process) = self.posts[index].live_mut() else { return };
+        if process.end(now, phase, cause) {
+            let id = process.worker.id;
+            self.actions.push_back(Action::Signal { id, signal });
+        }
+    }
+}
+
+/// A terminal's INT and a process manager's TERM arrive within a millisecond of each other, a person's second Ctrl-C does not.
+const ONE_REQUEST: Duration = Duration::from_millis(250);
