@@ -12,6 +12,9 @@ mod config;
 mod event;
 mod supervisor;
 
+// F2: the system
+mod sys;
+
 pub use config::{Listen, ReadyWhen, Restart};
 pub use error::{Error, Result};
 pub use event::{Address, Cause, Event, ExitStatus, Shutdown, State, WorkerEvent, WorkerInfo, WorkerRef};
