@@ -11,6 +11,7 @@ mod id;
 mod config;
 mod event;
 mod supervisor;
+mod wire;
 
 // F2: the system
 mod sys;

@@ -1,0 +1,198 @@
+//! What master and worker say to each other, and how it is written into packets.
+
+use super::{BODY_MAX, HEADER, MESSAGE_MAX, MORE, PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use std::{borrow::Cow, fmt, time::Duration};
+
+/// One statement. Addresses are indexes into the list that both sides have known since before the fork.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Frame {
+    /// Both ways, the first frame of each side. `layout` is the version of the scoreboard.
+    Hello { major: u16, minor: u16, layout: u16, pid: u32 },
+    /// Worker: "the descriptor beside this is my bound socket; listen on it and keep it".
+    Listen { address: u16 },
+    /// Worker: "I have dropped my listener".
+    Closed { address: u16 },
+    /// Worker: "you may count on me".
+    Ready,
+    /// Worker: "I am leaving, as if you had asked".
+    Leaving,
+    /// Master: "it listens".
+    Granted { address: u16 },
+    /// Master: "it does not listen, for this reason". `lost`: the descriptor did not arrive, ask again.
+    Refused { address: u16, lost: bool, reason: String },
+    /// Master: "finish and exit within this time", in whole milliseconds.
+    Drain { within: Duration },
+    /// Master: "open your log files anew".
+    ReopenLogs,
+    /// Both ways: the user's own bytes, the only frame that may take several packets.
+    Message { bytes: Vec<u8> },
+}
+
+/// The first byte of a packet. The numbers are part of the protocol: never reused, never renumbered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Hello = 1,
+    Listen = 2,
+    Closed = 3,
+    Ready = 4,
+    Leaving = 5,
+    Granted = 6,
+    Refused = 7,
+    Drain = 8,
+    ReopenLogs = 9,
+    Message = 10,
+}
+
+/// The packets of one frame, in the order in which they must be sent. Descriptors travel with the first.
+#[derive(Clone, Debug)]
+pub(crate) struct Packets<'a> {
+    kind: Kind,
+    body: Cow<'a, [u8]>,
+    /// Packets written so far, and bytes of `body` in them.
+    written: usize,
+    at: usize,
+}
+
+/// A message of this many bytes exceeds [`MESSAGE_MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TooLarge(pub(crate) usize);
+
+impl Frame {
+    /// The first frame of this process, which speaks this version.
+    pub(crate) fn hello(layout: u16, pid: u32) -> Self {
+        Self::Hello { major: PROTOCOL_MAJOR, minor: PROTOCOL_MINOR, layout, pid }
+    }
+
+    /// A `reason` too long for one packet is cut.
+    pub(crate) fn encode(&self) -> Result<Packets<'_>, TooLarge> {
+        let body: Cow<'_, [u8]> = match self {
+            Self::Hello { major, minor, layout, pid } => {
+                [&major.to_le_bytes()[..], &minor.to_le_bytes(), &layout.to_le_bytes(), &pid.to_le_bytes()]
+                    .concat()
+                    .into()
+            }
+            Self::Listen { address } | Self::Closed { address } | Self::Granted { address } => {
+                address.to_le_bytes().to_vec().into()
+            }
+            Self::Refused { address, lost, reason } => {
+                let reason = cut(reason, BODY_MAX - REFUSED_FIXED);
+                [&address.to_le_bytes()[..], &[u8::from(*lost)], reason.as_bytes()].concat().into()
+            }
+            Self::Drain { within } => milliseconds(*within).to_le_bytes().to_vec().into(),
+            Self::Ready | Self::Leaving | Self::ReopenLogs => Cow::Borrowed(&[]),
+            Self::Message { bytes } if bytes.len() > MESSAGE_MAX => return Err(TooLarge(bytes.len())),
+            Self::Message { bytes } => bytes.into(),
+        };
+        Ok(Packets { kind: self.kind(), body, written: 0, at: 0 })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Hello { .. } => Kind::Hello,
+            Self::Listen { .. } => Kind::Listen,
+            Self::Closed { .. } => Kind::Closed,
+            Self::Ready => Kind::Ready,
+            Self::Leaving => Kind::Leaving,
+            Self::Granted { .. } => Kind::Granted,
+            Self::Refused { .. } => Kind::Refused,
+            Self::Drain { .. } => Kind::Drain,
+            Self::ReopenLogs => Kind::ReopenLogs,
+            Self::Message { .. } => Kind::Message,
+        }
+    }
+}
+
+impl Kind {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// How many descriptors travel with the first packet.
+    pub(crate) fn descriptors(self) -> usize {
+        match self {
+            Self::Listen => 1,
+            Self::Hello
+            | Self::Closed
+            | Self::Ready
+            | Self::Leaving
+            | Self::Granted
+            | Self::Refused
+            | Self::Drain
+            | Self::ReopenLogs
+            | Self::Message => 0,
+        }
+    }
+
+    const ALL: [Self; 10] = [
+        Self::Hello,
+        Self::Listen,
+        Self::Closed,
+        Self::Ready,
+        Self::Leaving,
+        Self::Granted,
+        Self::Refused,
+        Self::Drain,
+        Self::ReopenLogs,
+        Self::Message,
+    ];
+}
+
+impl Packets<'_> {
+    /// Bytes of the packets that are still to come.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len() - self.at + self.len() * HEADER
+    }
+}
+
+impl Iterator for Packets<'_> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        if self.len() == 0 {
+            return None;
+        }
+        let more = self.len() > 1;
+        let part = &self.body[self.at..self.body.len().min(self.at + BODY_MAX)];
+        let mut packet = Vec::with_capacity(HEADER + part.len());
+        packet.extend([self.kind as u8, if more { MORE } else { 0 }, 0, 0, 0, 0, 0, 0]);
+        packet.extend(part);
+        self.at += part.len();
+        self.written += 1;
+        Some(packet)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // An empty body still takes one packet.
+        let left = self.body.len().div_ceil(BODY_MAX).max(1) - self.written;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Packets<'_> {}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = self;
+        write!(
+            f,
+            "a message of {bytes} bytes exceeds the limit of {MESSAGE_MAX}; send it in pieces, or put it into a file and send the descriptor"
+        )
+    }
+}
+
+impl std::error::Error for TooLarge {}
+
+/// The longest beginning of `text` that fits and ends between two characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
+/// Rounded up, so that a deadline never comes early; a time beyond 584 million years is for ever.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// `address` and `lost` before the reason of `Refused`.
+const REFUSED_FIXED: usize = 3;

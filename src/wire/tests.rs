@@ -1,0 +1,212 @@
+use super::{
+    frame::{Kind, TooLarge},
+    *,
+};
+use proptest::{collection::vec, prelude::*, sample::Index};
+use std::time::Duration;
+
+const NONE: Descriptors = Descriptors::Arrived(0);
+
+proptest! {
+    // The minimal input is printed; a file of old failures would tell less than a test with a name.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_frame_comes_back_as_it_was(frames in vec(frame(), 1..8)) {
+        let mut assembler = Assembler::default();
+        for frame in &frames {
+            prop_assert_eq!(&deliver(&mut assembler, frame), frame);
+        }
+    }
+
+    #[test]
+    fn any_bytes_give_a_frame_or_an_error(packets in vec((raw_packet(), descriptors()), 0..16)) {
+        let mut assembler = Assembler::default();
+        for (packet, descriptors) in &packets {
+            if let Err(malformed) = assembler.push(packet, *descriptors) {
+                prop_assert!(!malformed.to_string().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_comes_back_however_it_was_split(bytes in vec(any::<u8>(), 1..2000), cuts in vec(any::<Index>(), 0..20)) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).filter(|&cut| cut > 0).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut assembler = Assembler::default();
+        let mut start = 0;
+        for &end in &cuts {
+            prop_assert_eq!(assembler.push(&part(MORE, &bytes[start..end]), NONE), Ok(None));
+            start = end;
+        }
+        let frame = assembler.push(&part(0, &bytes[start..]), NONE);
+        prop_assert_eq!(frame, Ok(Some(Frame::Message { bytes })));
+    }
+
+    #[test]
+    fn a_message_never_comes_back_changed(sizes in vec(1_usize..4, 2..6), at in any::<Index>(), junk in raw_packet(), odd in descriptors()) {
+        // A part is part of the message, and a last one its end.
+        prop_assume!(junk.first() != Some(&(Kind::Message as u8)));
+        let last = sizes.len() - 1;
+        let at = 1 + at.index(last);
+        let mut assembler = Assembler::default();
+        for (i, size) in sizes.iter().enumerate() {
+            if i == at {
+                prop_assert!(assembler.push(&junk, odd).is_err());
+            }
+            let result = assembler.push(&part(if i == last { 0 } else { MORE }, &vec![i as u8; *size]), NONE);
+            prop_assert_eq!(result, Ok(None));
+        }
+        prop_assert_eq!(deliver(&mut assembler, &Frame::Ready), Frame::Ready);
+    }
+}
+
+#[test]
+fn packets_are_counted_and_measured_before_they_are_written() {
+    for (length, packets) in [(0, 1), (1, 1), (BODY_MAX, 1), (BODY_MAX + 1, 2), (MESSAGE_MAX, 257)] {
+        let frame = Frame::Message { bytes: vec![7; length] };
+        let encoded = frame.encode().unwrap();
+        assert_eq!((encoded.len(), encoded.bytes()), (packets, length + packets * HEADER));
+        let written: Vec<_> = encoded.collect();
+        assert_eq!(written.len(), packets);
+        assert!(written.iter().all(|packet| packet.len() <= PACKET_MAX));
+        assert_eq!(deliver(&mut Assembler::default(), &frame), frame);
+    }
+}
+
+#[test]
+fn a_message_above_the_cap_is_refused_by_both_sides() {
+    let frame = Frame::Message { bytes: vec![0; MESSAGE_MAX + 1] };
+    assert_eq!(frame.encode().unwrap_err(), TooLarge(MESSAGE_MAX + 1));
+
+    let mut assembler = Assembler::default();
+    let full = part(MORE, &[0; BODY_MAX]);
+    for _ in 0..MESSAGE_MAX / BODY_MAX {
+        assert_eq!(assembler.push(&full, NONE), Ok(None));
+    }
+    assert_eq!(assembler.push(&full, NONE), Err(Malformed::MessageTooLarge));
+    assert_eq!(assembler.push(&full, NONE), Ok(None), "the rest is skipped in silence");
+    assert_eq!(assembler.push(&part(0, b"tail"), NONE), Ok(None));
+    assert_eq!(assembler.push(&part(0, b"new"), NONE), Ok(Some(Frame::Message { bytes: b"new".to_vec() })));
+}
+
+#[test]
+fn each_fault_has_its_name() {
+    let packet = |kind: u8, body: &[u8]| [&[kind, 0, 0, 0, 0, 0, 0, 0], body].concat();
+    for (bytes, malformed) in [
+        (vec![], Malformed::Empty),
+        (vec![0; PACKET_MAX + 1], Malformed::PacketTooLarge),
+        (vec![4, 0, 0], Malformed::ShortHeader(3)),
+        (packet(0, &[]), Malformed::UnknownKind(0)),
+        (packet(77, &[]), Malformed::UnknownKind(77)),
+        (vec![4, 2, 0, 0, 0, 0, 0, 0], Malformed::UnknownFlags(2)),
+        (vec![4, 0, 0, 1, 0, 0, 0, 0], Malformed::ReservedInUse),
+        (vec![4, 0, 0, 0, 9, 0, 0, 0], Malformed::ReservedInUse),
+        (vec![4, MORE, 0, 0, 0, 0, 0, 0], Malformed::CannotBeSplit(Kind::Ready)),
+        (packet(4, &[1]), Malformed::WrongLength { kind: Kind::Ready, body: 1 }),
+        (packet(1, &[1; 9]), Malformed::WrongLength { kind: Kind::Hello, body: 9 }),
+        (packet(7, &[1, 0]), Malformed::WrongLength { kind: Kind::Refused, body: 2 }),
+        (packet(7, &[1, 0, 2]), Malformed::NotYesOrNo(2)),
+        (packet(7, &[1, 0, 1, 0xFF]), Malformed::NotUtf8),
+        (part(MORE, &[]), Malformed::EmptyPart),
+        (packet(2, &[0, 0]), Malformed::Descriptors { kind: Kind::Listen, expected: 1, found: NONE }),
+    ] {
+        assert_eq!(Assembler::default().push(&bytes, NONE), Err(malformed));
+    }
+    assert_eq!(Malformed::UnknownKind(77).to_string(), "unknown kind 77");
+}
+
+#[test]
+fn lost_descriptors_are_an_error_only_where_none_belong() {
+    let mut assembler = Assembler::default();
+    let push = |assembler: &mut Assembler, frame: &Frame| {
+        assembler.push(&frame.encode().unwrap().next().unwrap(), Descriptors::Lost)
+    };
+    assert_eq!(push(&mut assembler, &Frame::Listen { address: 3 }), Ok(Some(Frame::Listen { address: 3 })));
+    let none_belong = Malformed::Descriptors { kind: Kind::Ready, expected: 0, found: Descriptors::Lost };
+    assert_eq!(push(&mut assembler, &Frame::Ready), Err(none_belong));
+}
+
+#[test]
+fn another_frame_inside_a_message_ends_it() {
+    let mut assembler = Assembler::default();
+    let ready = Frame::Ready.encode().unwrap().next().unwrap();
+    assert_eq!(assembler.push(&part(MORE, b"a"), NONE), Ok(None));
+    assert_eq!(assembler.push(&ready, NONE), Err(Malformed::Interrupted(Kind::Ready)));
+    assert_eq!(assembler.push(&ready, NONE), Ok(Some(Frame::Ready)));
+    assert_eq!(assembler.push(&part(0, b"b"), NONE), Ok(None));
+    assert_eq!(assembler.push(&part(0, b"c"), NONE), Ok(Some(Frame::Message { bytes: b"c".to_vec() })));
+}
+
+#[test]
+fn a_hello_of_a_later_version_is_understood() {
+    let mut packet = Frame::Hello { major: 9, minor: 1, layout: 2, pid: 3 }.encode().unwrap().next().unwrap();
+    packet.extend(b"what version 9 has to add");
+    let hello = Frame::Hello { major: 9, minor: 1, layout: 2, pid: 3 };
+    assert_eq!(Assembler::default().push(&packet, NONE), Ok(Some(hello)));
+}
+
+#[test]
+fn a_reason_is_cut_between_characters_and_a_deadline_rounded_up() {
+    let long = Frame::Refused { address: 0, lost: false, reason: "ä".repeat(PACKET_MAX) };
+    let Frame::Refused { reason, .. } = deliver(&mut Assembler::default(), &long) else { panic!("another frame") };
+    assert_eq!(reason, "ä".repeat((BODY_MAX - 3) / 2));
+
+    for (sent, received) in
+        [(Duration::from_micros(1), Duration::from_millis(1)), (Duration::MAX, Duration::from_millis(u64::MAX))]
+    {
+        assert_eq!(
+            deliver(&mut Assembler::default(), &Frame::Drain { within: sent }),
+            Frame::Drain { within: received }
+        );
+    }
+}
+
+/// Sends all packets of `frame` and returns what came out behind the last.
+fn deliver(assembler: &mut Assembler, frame: &Frame) -> Frame {
+    let mut packets = frame.encode().unwrap();
+    loop {
+        let packet = packets.next().expect("the last packet completes a frame");
+        if let Some(frame) = assembler.push(&packet, Descriptors::Arrived(frame.kind().descriptors())).unwrap() {
+            assert_eq!(packets.len(), 0);
+            return frame;
+        }
+    }
+}
+
+fn part(flags: u8, body: &[u8]) -> Vec<u8> {
+    [&[Kind::Message as u8, flags, 0, 0, 0, 0, 0, 0], body].concat()
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    prop_oneof![
+        any::<(u16, u16, u16, u32)>().prop_map(|(major, minor, layout, pid)| Frame::Hello {
+            major,
+            minor,
+            layout,
+            pid
+        }),
+        any::<u16>().prop_map(|address| Frame::Listen { address }),
+        any::<u16>().prop_map(|address| Frame::Closed { address }),
+        any::<u16>().prop_map(|address| Frame::Granted { address }),
+        any::<(u16, bool, String)>().prop_map(|(address, lost, reason)| Frame::Refused { address, lost, reason }),
+        any::<u64>().prop_map(|ms| Frame::Drain { within: Duration::from_millis(ms) }),
+        Just(Frame::Ready),
+        Just(Frame::Leaving),
+        Just(Frame::ReopenLogs),
+        vec(any::<u8>(), 0..300).prop_map(|bytes| Frame::Message { bytes }),
+    ]
+}
+
+/// Mostly packets that get past the first checks.
+fn raw_packet() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        1 => vec(any::<u8>(), 0..64),
+        4 => (0_u8..12, 0_u8..3, vec(any::<u8>(), 0..32)).prop_map(|(kind, flags, body)| [&[kind, flags, 0, 0, 0, 0, 0, 0], &body[..]].concat()),
+    ]
+}
+
+fn descriptors() -> impl Strategy<Value = Descriptors> {
+    prop_oneof![4 => Just(NONE), 2 => Just(Descriptors::Arrived(1)), 1 => Just(Descriptors::Lost)]
+}
