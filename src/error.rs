@@ -7,8 +7,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a step failed: the step, the value it failed on, and what to do about it.
 ///
-/// `Display` prints the library's own words, [`source`](StdError::source) the system's; `Debug` prints both, so that `fn main() -> Result<(), Error>`
-/// ends with a line that a person can read.
+/// `Display` prints the library's own words, [`source`](StdError::source) the system's. `{:#}` and `Debug` print both, so that
+/// `fn main() -> Result<(), Error>` ends with a line that a person can read.
 ///
 /// ```
 /// use mio_cluster::Cluster;
@@ -49,6 +49,10 @@ impl Error {
     /// A system call refused `step`; the kind follows from the error number.
     pub(crate) fn system(step: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let source = source.into();
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "most of the standard library's kinds have no predicate here"
+        )]
         let kind = match source.kind() {
             io::ErrorKind::AddrInUse => Kind::AddressInUse,
             io::ErrorKind::PermissionDenied => Kind::PermissionDenied,
@@ -122,19 +126,19 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.text)
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)?;
-        let mut source = self.source();
+        f.write_str(&self.0.text)?;
+        let mut source = if f.alternate() { self.source() } else { None };
         while let Some(cause) = source {
             write!(f, ": {cause}")?;
             source = cause.source();
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:#}")
     }
 }
 

@@ -1,22 +1,52 @@
-//! Node.js's `cluster` for Rust on Linux, kernel-balanced.
+//! Node.js's `cluster` for Rust on Linux, kernel-balanced: forked worker processes, each with its own `SO_REUSEPORT` listener and its own
+//! event loop, supervised by a master that touches no connection.
+//!
+//! Start with [`Cluster`]; its worker function gets a [`Worker`], which opens a [`Listener`] for the program's own [`mio`] loop. A
+//! program that has a loop for the master, too, uses [`Cluster::start`] and the [`Master`].
+//!
+//! The source reads from the bottom up, floor by floor; each module imports only from those above it in this list.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("mio-cluster works on Linux only: it is built on SO_REUSEPORT groups, pidfds and epoll");
 
-// F0: values
+// F0: values.
 mod error;
 mod id;
 
-// F1: pure
+// F1: pure. What comes out, what goes in, what is said, what is decided.
 mod config;
 mod event;
 mod supervisor;
 mod wire;
 
-// F2: the system
+// F2: the operating system. `sys` holds all of the crate's unsafe code.
+mod net;
+mod role;
+mod scoreboard;
 mod sys;
 
+// F3: between the processes.
+mod birth;
+mod channel;
+
+// F4: the two processes. They never import each other.
+mod master;
+mod worker;
+
+// F5: the builder.
+mod cluster;
+
+pub use mio;
+
+pub use cluster::Cluster;
 pub use config::{Listen, ReadyWhen, Restart};
 pub use error::{Error, Result};
 pub use event::{Address, Cause, Event, ExitStatus, Shutdown, State, WorkerEvent, WorkerInfo, WorkerRef};
 pub use id::{Signal, Slot, WorkerId};
+pub use master::Master;
+pub use role::{is_master, is_worker};
+pub use worker::{Listener, Worker, WorkerExit};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -86,7 +86,7 @@ impl Settings {
 }
 
 /// A worker costs the master two descriptors and a page; the largest machines have fewer CPUs than this.
-pub(crate) const MAX_WORKERS: usize = 1024;
+const MAX_WORKERS: usize = 1024;
 
 /// Room to scale on ordinary machines without saying so beforehand; a row that is not used costs address space only.
 const USUAL_SLOTS: usize = 64;

@@ -1,0 +1,26 @@
+//! What a worker is born with: all that crosses the fork.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use crate::{
+    channel::Channel,
+    config::Bind,
+    id::{Slot, WorkerId},
+    scoreboard::Seat,
+};
+
+pub(crate) struct Birth {
+    pub(crate) slot: Slot,
+    pub(crate) id: WorkerId,
+    /// The master's process id, to notice that it died before the worker could ask to be told.
+    pub(crate) master: u32,
+    pub(crate) channel: Channel,
+    pub(crate) seat: Seat,
+    pub(crate) binds: Arc<[Bind]>,
+    /// The user that owns the claims.
+    pub(crate) owner: u32,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Runs in the child and ends it. Each child takes its own copy; the master neither calls nor drops it.
+pub(crate) type Launch = Box<dyn FnOnce(Birth) -> Infallible>;

@@ -1,0 +1,249 @@
+use super::*;
+use crate::wire::MESSAGE_MAX;
+use nix::{
+    fcntl::OFlag,
+    sys::socket::{Shutdown, shutdown},
+    unistd::pipe2,
+};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::AsRawFd,
+};
+
+#[test]
+fn frames_and_descriptors_cross_in_both_directions() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let (reader, writer) = pipe();
+    let mut buffer = Buffer::default();
+    worker.send(&Frame::hello(3, 42), &[]).unwrap();
+    worker.send(&Frame::Listen { address: 7 }, &[writer.as_fd()]).unwrap();
+    drop(writer);
+    master.send(&Frame::Granted { address: 7 }, &[]).unwrap();
+
+    assert_eq!(frame(master.recv(&mut buffer)), Frame::hello(3, 42));
+    let Ok(Incoming::Frame(Frame::Listen { address: 7 }, mut fds)) = master.recv(&mut buffer) else {
+        panic!("no frame")
+    };
+    File::from(fds.pop().unwrap()).write_all(b"through").unwrap();
+    let mut text = String::new();
+    File::from(reader).read_to_string(&mut text).unwrap();
+    assert_eq!((text.as_str(), fds.len()), ("through", 0));
+    assert_eq!(frame(worker.recv(&mut buffer)), Frame::Granted { address: 7 });
+    assert!(matches!(worker.recv(&mut buffer), Ok(Incoming::Empty)));
+}
+
+#[test]
+fn a_large_message_and_what_follows_it_wait_for_a_slow_reader() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let (reader, writer) = pipe();
+    let message = Frame::Message { bytes: (0..MESSAGE_MAX - 8).map(|i| (i / 7) as u8).collect() };
+    worker.send(&message, &[]).unwrap();
+    worker.send(&Frame::Listen { address: 1 }, &[writer.as_fd()]).unwrap();
+    drop(writer);
+    assert!(worker.wants_write());
+
+    assert!(matches!(master.recv(&mut Buffer::default()), Ok(Incoming::Part)));
+    assert_eq!(next(&mut master, &mut worker), Some(message));
+    assert!(is_open(&reader), "the queue holds a duplicate of the descriptor");
+    assert_eq!(next(&mut master, &mut worker), Some(Frame::Listen { address: 1 }));
+    assert_eq!(next(&mut master, &mut worker), None);
+    assert!(!worker.wants_write() && worker.queued_bytes == 0);
+    assert!(ends(&reader), "and closes it once it is sent");
+}
+
+#[test]
+fn a_message_above_the_cap_is_refused_and_leaves_the_channel_usable() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let error = worker.send(&Frame::Message { bytes: vec![0; MESSAGE_MAX + 1] }, &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(next(&mut master, &mut worker), None);
+    worker.send(&Frame::Ready, &[]).unwrap();
+    assert_eq!(next(&mut master, &mut worker), Some(Frame::Ready));
+}
+
+#[test]
+fn a_full_queue_refuses_whole_frames() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let message = Frame::Message { bytes: vec![1; MESSAGE_MAX] };
+    let taken = fill(&mut worker, &message);
+    assert_eq!(taken, 2, "two of the largest fit, by their bytes");
+    let taken_small = fill(&mut worker, &Frame::Ready);
+    assert!(worker.queue.len() == QUEUE_PACKETS, "then small ones, by their number");
+
+    for _ in 0..taken {
+        assert!(next(&mut master, &mut worker).as_ref() == Some(&message));
+    }
+    for _ in 0..taken_small {
+        assert_eq!(next(&mut master, &mut worker), Some(Frame::Ready));
+    }
+    assert_eq!(next(&mut master, &mut worker), None);
+    worker.send(&Frame::Leaving, &[]).unwrap();
+    assert_eq!(next(&mut master, &mut worker), Some(Frame::Leaving));
+}
+
+#[test]
+fn a_dead_peer_is_heard_out() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let mut buffer = Buffer::default();
+    // What the worker never reads makes the kernel say ECONNRESET first.
+    master.send(&Frame::ReopenLogs, &[]).unwrap();
+    worker.send(&Frame::Ready, &[]).unwrap();
+    worker.send(&Frame::Leaving, &[]).unwrap();
+    drop(worker);
+
+    assert_eq!(frame(master.recv(&mut buffer)), Frame::Ready);
+    assert_eq!(master.send(&Frame::ReopenLogs, &[]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    assert_eq!(frame(master.recv(&mut buffer)), Frame::Leaving);
+    assert!(matches!(master.recv(&mut buffer), Ok(Incoming::Closed)));
+    assert!(matches!(master.recv(&mut buffer), Ok(Incoming::Closed)));
+}
+
+#[test]
+fn the_queue_for_a_dead_peer_is_dropped_with_its_descriptors() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let (reader, writer) = pipe();
+    fill(&mut master, &Frame::Message { bytes: vec![0; MESSAGE_MAX] });
+    master.send(&Frame::Listen { address: 0 }, &[writer.as_fd()]).unwrap();
+    drop(writer);
+    worker.send(&Frame::Ready, &[]).unwrap();
+    drop(worker);
+
+    assert_eq!(master.flush().unwrap_err().kind(), ErrorKind::BrokenPipe);
+    assert!(!master.wants_write() && master.flush().is_ok());
+    assert_eq!(master.send(&Frame::ReopenLogs, &[]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    assert!(ends(&reader));
+    assert_eq!(frame(master.recv(&mut Buffer::default())), Frame::Ready);
+}
+
+#[test]
+fn an_empty_packet_is_malformed_and_not_the_end() {
+    let (mut master, worker) = Channel::pair().unwrap();
+    let mut buffer = Buffer::default();
+    rights::send(worker.as_fd(), &[], &[]).unwrap();
+    assert!(matches!(master.recv(&mut buffer), Ok(Incoming::Malformed(Malformed::Empty))));
+    assert!(matches!(master.recv(&mut buffer), Ok(Incoming::Empty)));
+
+    rights::send(worker.as_fd(), &[], &[]).unwrap();
+    rights::send(worker.as_fd(), &packet(&Frame::Leaving), &[]).unwrap();
+    drop(worker);
+    assert_eq!(frame(master.recv(&mut buffer)), Frame::Leaving);
+    assert!(matches!(master.recv(&mut buffer), Ok(Incoming::Closed)));
+}
+
+#[test]
+fn a_peer_that_shuts_down_its_end_has_closed() {
+    let (mut master, worker) = Channel::pair().unwrap();
+    shutdown(worker.as_fd().as_raw_fd(), Shutdown::Write).unwrap();
+    assert!(matches!(master.recv(&mut Buffer::default()), Ok(Incoming::Closed)));
+}
+
+#[test]
+fn an_oversized_packet_is_malformed() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let mut buffer = Buffer::default();
+    for size in [PACKET_MAX + 1, 2 * PACKET_MAX] {
+        rights::send(worker.as_fd(), &vec![0; size], &[]).unwrap();
+        assert!(matches!(master.recv(&mut buffer), Ok(Incoming::Malformed(Malformed::PacketTooLarge))));
+    }
+    worker.send(&Frame::Ready, &[]).unwrap();
+    assert_eq!(frame(master.recv(&mut buffer)), Frame::Ready);
+}
+
+#[test]
+fn stray_descriptors_are_closed() {
+    let (mut master, worker) = Channel::pair().unwrap();
+    let mut buffer = Buffer::default();
+    for (bytes, copies) in
+        [(packet(&Frame::Ready), 1), (packet(&Frame::Listen { address: 0 }), 2), (vec![], 1), (vec![77; 9], 3)]
+    {
+        let (reader, writer) = pipe();
+        rights::send(worker.as_fd(), &bytes, &vec![writer.as_fd(); copies]).unwrap();
+        drop(writer);
+        assert!(is_open(&reader));
+        assert!(matches!(master.recv(&mut buffer), Ok(Incoming::Malformed(_))));
+        assert!(ends(&reader));
+    }
+}
+
+#[test]
+fn a_lost_descriptor_is_told_from_a_bad_packet() {
+    let (mut master, _worker) = Channel::pair().unwrap();
+    let (reader, writer) = pipe();
+    let lost = |fds| Received { len: 0, fds, truncated: false, lost_fds: true };
+    let incoming = master.interpret(&packet(&Frame::Listen { address: 5 }), lost(vec![writer]));
+    assert!(matches!(incoming, Incoming::LostDescriptors(Frame::Listen { address: 5 })));
+    assert!(ends(&reader), "those that did arrive are closed");
+    let incoming = master.interpret(&packet(&Frame::Ready), lost(vec![]));
+    assert!(matches!(incoming, Incoming::Malformed(Malformed::Descriptors { .. })));
+}
+
+#[test]
+fn a_small_default_buffer_is_enlarged() {
+    let (one, other) = rights::pair().unwrap();
+    socket::setsockopt(&one, sockopt::SndBuf, &0).unwrap();
+    let (mut worker, mut master) = (Channel::new(one).unwrap(), Channel::new(other).unwrap());
+    let message = Frame::Message { bytes: vec![5; PACKET_MAX - 8] };
+    worker.send(&message, &[]).unwrap();
+    assert!(!worker.wants_write());
+    assert_eq!(frame(master.recv(&mut Buffer::default())), message);
+}
+
+fn frame(incoming: Result<Incoming>) -> Frame {
+    match incoming {
+        Ok(Incoming::Frame(frame, _fds)) => frame,
+        other => panic!("{other:?} instead of a frame"),
+    }
+}
+
+/// The next frame for `reader`, for which the writer flushes whenever there is room. None: nothing is left.
+fn next(reader: &mut Channel, writer: &mut Channel) -> Option<Frame> {
+    let mut buffer = Buffer::default();
+    loop {
+        match reader.recv(&mut buffer).unwrap() {
+            Incoming::Frame(frame, _fds) => return Some(frame),
+            Incoming::Part => {}
+            Incoming::Empty if writer.wants_write() => writer.flush().unwrap(),
+            Incoming::Empty => return None,
+            other @ (Incoming::Malformed(_) | Incoming::LostDescriptors(_) | Incoming::Closed) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// How many of `frame` the channel takes.
+fn fill(channel: &mut Channel, frame: &Frame) -> usize {
+    let mut taken = 0;
+    loop {
+        match channel.send(frame, &[]) {
+            Ok(()) => taken += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                return taken;
+            }
+        }
+    }
+}
+
+fn packet(frame: &Frame) -> Vec<u8> {
+    frame.encode().unwrap().next().unwrap()
+}
+
+fn pipe() -> (OwnedFd, OwnedFd) {
+    pipe2(OFlag::O_CLOEXEC).unwrap()
+}
+
+/// Somebody can write into the pipe.
+fn is_open(reader: &OwnedFd) -> bool {
+    !hangs_up_within(reader, PollTimeout::ZERO)
+}
+
+/// Every write end is closed, if need be as soon as a child that another test has just forked has called exec.
+fn ends(reader: &OwnedFd) -> bool {
+    hangs_up_within(reader, PollTimeout::from(10_000_u16))
+}
+
+fn hangs_up_within(reader: &OwnedFd, timeout: PollTimeout) -> bool {
+    let mut reader = [PollFd::new(reader.as_fd(), PollFlags::empty())];
+    poll(&mut reader, timeout).unwrap();
+    reader[0].revents().unwrap().contains(PollFlags::POLLHUP)
+}

@@ -1,0 +1,228 @@
+//! The builder: from what the program wants to a running master.
+
+use std::{process::ExitCode, thread::available_parallelism, time::Duration};
+
+use crate::{
+    config::{Backoff, Intensity, Listen, ReadyWhen, Restart, Settings, resolve},
+    error::{Error, Kind, Result},
+    event::Event,
+    id::Slot,
+    master::{BeforeFork, Master, Plan, TARGET},
+    worker::{Worker, WorkerExit, boot},
+};
+
+/// Builds a cluster: addresses, rules, then [`run`](Self::run) or [`start`](Self::start).
+///
+/// Bad values are kept until then and all reported together.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use mio_cluster::{Cluster, Listen, Worker};
+///
+/// fn serve(mut worker: Worker) -> Result<(), mio_cluster::Error> {
+///     let http = worker.listen_on("http")?;
+///     // … the program's loop …
+/// #   drop(http);
+///     Ok(())
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     Cluster::new()
+///         .listen(Listen::from("127.0.0.1:8000").name("http"))
+///         .workers(4)
+///         .drain_timeout(Duration::from_secs(10))
+///         .main(serve)
+/// }
+/// ```
+#[must_use = "a cluster does nothing until run() or start()"]
+pub struct Cluster {
+    settings: Settings,
+    addresses: Vec<Listen>,
+    signals: Option<bool>,
+    before_fork: Option<BeforeFork>,
+}
+
+impl Cluster {
+    /// As many workers as this process may use CPUs (affinity and control group respected), no address, restart always.
+    pub fn new() -> Self {
+        let cpus = available_parallelism().map_or(1, usize::from);
+        Self { settings: Settings::with_workers(cpus), addresses: Vec::new(), signals: None, before_fork: None }
+    }
+
+    /// One address more. A cluster without any is legal: its workers serve no port.
+    pub fn listen(mut self, at: impl Into<Listen>) -> Self {
+        self.addresses.push(at.into());
+        self
+    }
+
+    /// How many workers; at least 1.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.settings.workers = workers;
+        self
+    }
+
+    /// How many slots there are at most, for [`Master::fork`]. Default: 64, or the number of workers if that is greater; 1024
+    /// at most.
+    pub fn max_workers(mut self, workers: usize) -> Self {
+        self.settings.max_workers = Some(workers);
+        self
+    }
+
+    /// Node's way: nothing is forked or replaced but by [`Master::fork`]. Ends when asked, or when no worker is left and the program
+    /// forked none in answer to the last event.
+    pub fn manual(mut self) -> Self {
+        self.settings.manual = true;
+        self
+    }
+
+    /// Which workers are followed by another one; default [`Restart::Always`].
+    pub fn restart(mut self, policy: Restart) -> Self {
+        self.settings.restart = policy;
+        self
+    }
+
+    /// Exit codes (0 to 255) that end a slot for good.
+    pub fn no_restart_on(mut self, codes: impl IntoIterator<Item = i32>) -> Self {
+        self.settings.no_restart_on = codes.into_iter().collect();
+        self
+    }
+
+    /// The delay before a restart after a start that failed, or when a slot has had 20 deaths within a second: `first`, doubled each
+    /// time, at most `most`, ± 20 %; reset once a worker was ready for 10 s. Default 100 ms and 30 s.
+    pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
+        self.settings.backoff = Backoff { first, most };
+        self
+    }
+
+    /// Gives up when more than `restarts` unplanned restarts, of all slots together, fall within `period`: the workers drain and
+    /// [`run`](Self::run) returns an error with [`is_gave_up`](Error::is_gave_up). Off by default.
+    pub fn intensity(mut self, restarts: usize, period: Duration) -> Self {
+        self.settings.intensity = Some(Intensity { restarts, period });
+        self
+    }
+
+    /// When a worker counts as ready; default [`ReadyWhen::Listening`].
+    pub fn ready_when(mut self, when: ReadyWhen) -> Self {
+        self.settings.ready_when = when;
+        self
+    }
+
+    /// A worker that is not ready within this time is killed, and its start has failed. Default 60 s.
+    pub fn ready_timeout(mut self, within: Duration) -> Self {
+        self.settings.ready_timeout = within;
+        self
+    }
+
+    /// A worker that was asked to leave gets SIGTERM after this time. Default 30 s.
+    pub fn drain_timeout(mut self, within: Duration) -> Self {
+        self.settings.drain_timeout = within;
+        self
+    }
+
+    /// A worker that got SIGTERM gets SIGKILL after this time. Default 5 s.
+    pub fn terminate_timeout(mut self, within: Duration) -> Self {
+        self.settings.terminate_timeout = within;
+        self
+    }
+
+    /// Whether the master owns the process's signals: TERM and INT drain (the same again: at once), QUIT stops at once, USR1 has
+    /// workers reopen their logs. Default: yes for [`run`](Self::run) and its like, no for [`start`](Self::start).
+    pub fn signals(mut self, own: bool) -> Self {
+        self.signals = Some(own);
+        self
+    }
+
+    /// Called in the master before each fork, for example to flush buffers that a child would inherit.
+    pub fn before_fork(mut self, hook: impl FnMut(Slot) + 'static) -> Self {
+        self.before_fork = Some(Box::new(hook));
+        self
+    }
+
+    /// Runs the cluster until it ends; returns in the master only. Each worker process runs its own copy of `worker`, as the
+    /// captured values were at its fork, once, and ends inside this call.
+    ///
+    /// `Ok`: stopped as asked, or no worker is left and each ended with 0 or a code of [`no_restart_on`](Self::no_restart_on).
+    ///
+    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread; no worker ever became ready;
+    /// restarting was given up; workers that may not be restarted ended badly.
+    pub fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> Result<()> {
+        self.run_with(worker, |_master, _event| {})
+    }
+
+    /// As [`run`](Self::run), with a look at every event. The closure may use the master, [`Master::fork`] included.
+    pub fn run_with<R: WorkerExit>(
+        self,
+        worker: impl FnOnce(Worker) -> R + 'static,
+        mut on_event: impl FnMut(&mut Master, Event),
+    ) -> Result<()> {
+        let mut master = self.begin(worker, true)?;
+        while let Some(event) = master.wait(None)? {
+            on_event(&mut master, event);
+        }
+        Ok(())
+    }
+
+    /// As [`run`](Self::run), for `fn main() -> ExitCode`: logs the error and turns it into an exit code (see
+    /// [`Error::exit_code`]). Without a logger the error goes to stderr.
+    pub fn main<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> ExitCode {
+        match self.run(worker) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                if log::log_enabled!(target: TARGET, log::Level::Error) {
+                    log::error!(target: TARGET, "{error:#}");
+                } else {
+                    complain(&error);
+                }
+                ExitCode::from(error.exit_code())
+            }
+        }
+    }
+
+    /// Starts the cluster and returns its master. Forks here; touches no signal and no child that is not its own.
+    ///
+    /// When it returns, the addresses are claimed and the first workers forked, not yet listening.
+    ///
+    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread.
+    pub fn start<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> Result<Master> {
+        self.begin(worker, false)
+    }
+
+    fn begin<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static, signals: bool) -> Result<Master> {
+        let mut problems = self.settings.problems();
+        let binds = resolve(&self.addresses).unwrap_or_else(|found| {
+            problems.extend(found);
+            Vec::new()
+        });
+        if !problems.is_empty() {
+            return Err(Error::new(Kind::InvalidConfig, format!("invalid configuration: {}", problems.join("; "))));
+        }
+        Master::start(Plan {
+            settings: self.settings,
+            binds,
+            signals: self.signals.unwrap_or(signals),
+            launch: boot::launch(worker),
+            before_fork: self.before_fork,
+        })
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("settings", &self.settings)
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A program without a logger must not end in silence.
+#[allow(clippy::print_stderr, reason = "the last resort of `main`, which stands in for the program's own main")]
+fn complain(error: &Error) {
+    eprintln!("error: {error:#}");
+}

@@ -1,0 +1,179 @@
+//! From the supervisor's actions to processes, signals and events.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use super::{End, Master, TARGET, crew::Child, fork, reactor::Ready};
+use crate::{
+    birth::Birth,
+    channel::Channel,
+    error::{Error, Kind, Result},
+    event::Event,
+    id::{Signal, Slot, WorkerId},
+    scoreboard::{LAYOUT, Seat},
+    supervisor::{Action, Outcome, SpawnFailure},
+    sys::{fork::Forked, pidfd::PidFd},
+    wire::Frame,
+};
+
+impl Master {
+    /// Performs everything that the supervisor wants, then sets timer and bell.
+    pub(super) fn act(&mut self, now: Instant) -> Result<()> {
+        while let Some(action) = self.supervisor.poll_action() {
+            match action {
+                Action::Spawn { slot, id } => self.spawn(now, slot, id),
+                Action::Ask { id, within } => self.ask(now, id, within),
+                Action::Signal { id, signal } => self.signal(id, signal),
+                Action::Emit(event) => self.emit(now, event),
+                Action::Finish(outcome) => self.finish(now, outcome),
+            }
+        }
+        self.reactor.arm(self.supervisor.poll_timeout(), now)?;
+        let awaited = !self.events.is_empty() || matches!(self.end, End::Result(Err(_)));
+        self.reactor.ring(awaited)
+    }
+
+    fn spawn(&mut self, now: Instant, slot: Slot, id: WorkerId) {
+        match self.fork_worker(slot, id) {
+            Ok((pid, Some(child))) => {
+                self.crew.insert(id, child);
+                self.supervisor.handle_spawned(now, id, pid);
+            }
+            Ok((pid, None)) => {
+                self.supervisor.handle_spawned(now, id, pid);
+                self.supervisor.handle_exited(now, id, crate::event::ExitStatus::unknown());
+            }
+            Err((failure, error)) => self.supervisor.handle_spawn_failed(now, id, failure, error),
+        }
+    }
+
+    /// No child: it ended, and somebody else reaped it, before it could be looked at.
+    fn fork_worker(
+        &mut self,
+        slot: Slot,
+        id: WorkerId,
+    ) -> std::result::Result<(u32, Option<Child>), (SpawnFailure, Error)> {
+        if let Some(hook) = &mut self.before_fork {
+            hook(slot);
+        }
+        only_thread("forking a worker").map_err(|error| (SpawnFailure::Threads, error))?;
+        let refused = |error: io::Error| (SpawnFailure::Refused, not_forked(error));
+        let (mut ours, theirs) = Channel::pair().map_err(refused)?;
+        let seat = self.seats.take().ok_or_else(|| refused(io::ErrorKind::StorageFull.into()))?;
+        seat.add_frame();
+        let hello = ours.send(&Frame::hello(LAYOUT, self.process), &[]);
+        match hello.and_then(|()| fork::fork()) {
+            Ok(Forked::Child) => self.be_born(slot, id, theirs, seat),
+            Ok(Forked::Parent { pid, pidfd: Some(pidfd) }) => self.adopt(id, pid, pidfd, ours, seat).map_err(refused),
+            Ok(Forked::Parent { pid, pidfd: None }) => {
+                self.seats.give_back(seat);
+                Ok((pid, None))
+            }
+            Err(error) => {
+                self.seats.give_back(seat);
+                Err(refused(error))
+            }
+        }
+    }
+
+    /// In the child.
+    fn be_born(&mut self, slot: Slot, id: WorkerId, channel: Channel, seat: Seat) -> ! {
+        let owner = self.claims.first().map_or(0, |claim| claim.owner());
+        let (binds, drain_timeout) = (self.binds.clone(), self.drain_timeout);
+        let birth = Birth { slot, id, master: self.process, channel, seat: seat.share(), binds, owner, drain_timeout };
+        // Never dropped: its place is the master's.
+        std::mem::forget(seat);
+        match self.launch.take() {
+            Some(launch) => match launch(birth) {},
+            None => fork::exit_now(1),
+        }
+    }
+
+    /// Watches the new child; if that fails it must not live unwatched.
+    fn adopt(
+        &mut self,
+        id: WorkerId,
+        pid: u32,
+        pidfd: PidFd,
+        channel: Channel,
+        seat: Seat,
+    ) -> io::Result<(u32, Option<Child>)> {
+        let watched =
+            self.reactor.add(&pidfd, Ready::Child(id)).and_then(|()| self.reactor.add(&channel, Ready::Channel(id)));
+        let child = Child::new(pid, pidfd, channel, seat);
+        match watched {
+            Ok(()) => Ok((pid, Some(child))),
+            Err(error) => {
+                child.kill_and_reap();
+                self.seats.give_back(child.into_seat());
+                Err(error)
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Instant, id: WorkerId, within: Duration) {
+        let Some(child) = self.crew.get_mut(&id) else { return };
+        if !child.seat().is_aware() {
+            self.report.deaf(id);
+            return self.supervisor.handle_deaf(now, id);
+        }
+        child.seat().drain();
+        match child.send(&Frame::Drain { within }, &[]) {
+            Ok(()) => self.flush(id),
+            Err(error) => {
+                log::debug!(target: TARGET, "asking worker {id}: {error}");
+                self.supervisor.handle_deaf(now, id);
+            }
+        }
+    }
+
+    fn signal(&mut self, id: WorkerId, signal: Signal) {
+        let Some(child) = self.crew.get(&id) else { return };
+        match child.signal(signal) {
+            Ok(()) => {}
+            // It has ended; its pidfd tells.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => {}
+            Err(error) => log::error!(target: TARGET, "sending {signal} to worker {id} (pid {}): {error}", child.pid()),
+        }
+    }
+
+    fn emit(&mut self, now: Instant, event: Event) {
+        self.report.event(now, &event, self.crew.len());
+        self.events.push_back(event);
+    }
+
+    /// The last action: ports and signals are given back.
+    fn finish(&mut self, now: Instant, outcome: Outcome) {
+        self.report.finished(now, &outcome);
+        self.claims.clear();
+        if let Some(signals) = self.signals.take() {
+            if let Err(error) = self.reactor.remove(&signals) {
+                log::error!(target: TARGET, "forgetting signals: {error}");
+            }
+        }
+        self.end = End::Result(outcome.into_result());
+    }
+}
+
+/// Refuses to fork beside other threads: the child would have their locks, but not them.
+pub(super) fn only_thread(step: &str) -> Result<()> {
+    fork::single_thread().map_err(|threads| {
+        let text = format!(
+            "{step}: this process runs {threads} threads, and a fork copies only one (the others' locks would stay locked); start \
+             threads inside the worker function, or end them first"
+        );
+        Error::new(Kind::ThreadsRunning, text)
+    })
+}
+
+fn not_forked(error: io::Error) -> Error {
+    let advice = match error.raw_os_error() {
+        Some(nix::libc::EAGAIN) => "; the limit of processes is reached (`ulimit -u`, pids.max of the control group)",
+        Some(nix::libc::ENOMEM) => "; the machine is out of memory",
+        Some(nix::libc::EMFILE | nix::libc::ENFILE) => "; the master is out of descriptors (`ulimit -n`)",
+        _other => "",
+    };
+    Error::system(format!("forking a worker failed, it is tried again{advice}"), error)
+}

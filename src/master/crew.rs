@@ -1,0 +1,70 @@
+//! The master's handles on its worker processes.
+
+use std::{collections::BTreeMap, io, os::fd::BorrowedFd};
+
+use crate::{
+    channel::Channel,
+    event::ExitStatus,
+    id::{Signal, WorkerId},
+    scoreboard::Seat,
+    sys::{pidfd::PidFd, reap},
+    wire::Frame,
+};
+
+/// All children, by id.
+pub(super) type Crew = BTreeMap<WorkerId, Child>;
+
+pub(super) struct Child {
+    pid: u32,
+    pidfd: PidFd,
+    seat: Seat,
+    /// `None` once the worker has closed its end.
+    pub(super) channel: Option<Channel>,
+    /// It has sent something that is no frame; said once.
+    pub(super) garbles: bool,
+}
+
+impl Child {
+    pub(super) fn new(pid: u32, pidfd: PidFd, channel: Channel, seat: Seat) -> Self {
+        Self { pid, pidfd, seat, channel: Some(channel), garbles: false }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(super) fn pidfd(&self) -> &PidFd {
+        &self.pidfd
+    }
+
+    pub(super) fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    pub(super) fn into_seat(self) -> Seat {
+        self.seat
+    }
+
+    /// **Errors**: the worker has closed its end, or reads nothing and its queue is full.
+    pub(super) fn send(&mut self, frame: &Frame, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let Some(channel) = &mut self.channel else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        self.seat.add_frame();
+        channel.send(frame, descriptors).inspect_err(|_| self.seat.take_frame_back())
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.pidfd.send_signal(signal.as_raw())
+    }
+
+    /// `None` while it lives.
+    pub(super) fn reap(&self) -> io::Result<Option<ExitStatus>> {
+        reap::reap(self.pid, &self.pidfd)
+    }
+
+    /// Kills and waits: the end of a master that is dropped.
+    pub(super) fn kill_and_reap(&self) {
+        // It fails only if the process has ended already, which is what is wanted.
+        let _ = self.signal(Signal::KILL);
+        reap::reap_blocking(self.pid, &self.pidfd);
+    }
+}

@@ -1,0 +1,165 @@
+//! From what is ready to the supervisor's inputs.
+//!
+//! What a worker sends is not trusted: a malformed packet is thrown away and mentioned once, a descriptor is checked before use.
+
+use std::{os::fd::OwnedFd, time::Instant};
+
+use super::{Master, TARGET, reactor::Ready, signals::Wish};
+use crate::{channel::Incoming, error::Result, id::WorkerId, net::door, wire::Frame};
+
+impl Master {
+    pub(super) fn take_in(&mut self, now: Instant, ready: &[Ready]) -> Result<()> {
+        for ready in ready {
+            match *ready {
+                Ready::Signals => self.take_signals(now)?,
+                Ready::Channel(id) => self.take_packets(now, id, PACKETS),
+                Ready::Child(id) => self.take_exit(now, id),
+                Ready::Turn => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take_signals(&mut self, now: Instant) -> Result<()> {
+        while let Some(signal) = self.signals.as_ref().map_or(Ok(None), |signals| signals.next())? {
+            match Wish::of(signal) {
+                Some(Wish::Stop(how)) => {
+                    log::info!(target: TARGET, "{signal}");
+                    self.supervisor.handle_stop(now, how, Some(signal));
+                }
+                Some(Wish::ReopenLogs) => self.broadcast(&Frame::ReopenLogs),
+                Some(Wish::NotYet(what)) => {
+                    log::warn!(target: TARGET, "{signal}: {what} is not available in this version")
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// At most `most` packets; the descriptor stays readable for the rest.
+    fn take_packets(&mut self, now: Instant, id: WorkerId, most: usize) {
+        for _ in 0..most {
+            let Some(child) = self.crew.get_mut(&id) else { return };
+            let Some(channel) = &mut child.channel else { return };
+            match channel.recv(&mut self.buffer) {
+                Ok(Incoming::Frame(frame, descriptors)) => self.hear(now, id, frame, descriptors),
+                Ok(Incoming::Part) => {}
+                Ok(Incoming::LostDescriptors(Frame::Listen { address })) => {
+                    self.answer(id, &Frame::Refused { address, lost: true, reason: String::new() });
+                }
+                Ok(Incoming::LostDescriptors(_)) => {}
+                Ok(Incoming::Malformed(malformed)) => self.garbled(id, &malformed.to_string()),
+                Ok(Incoming::Empty) => break,
+                Ok(Incoming::Closed) => return self.hang_up(now, id),
+                Err(error) => {
+                    log::warn!(target: TARGET, "worker {id}: {error:#}");
+                    return self.hang_up(now, id);
+                }
+            }
+        }
+        self.flush(id);
+    }
+
+    /// The pidfd is readable: all that the process will ever send is in the channel.
+    fn take_exit(&mut self, now: Instant, id: WorkerId) {
+        let Some(child) = self.crew.get(&id) else { return };
+        let status = match child.reap() {
+            Ok(Some(status)) => status,
+            Ok(None) => return,
+            Err(error) => return log::error!(target: TARGET, "reaping worker {id} (pid {}): {error}", child.pid()),
+        };
+        self.take_packets(now, id, usize::MAX);
+        if let Some(child) = self.crew.remove(&id) {
+            if let Err(error) = self.reactor.remove(child.pidfd()) {
+                log::error!(target: TARGET, "forgetting worker {id}: {error}");
+            }
+            self.seats.give_back(child.into_seat());
+        }
+        self.supervisor.handle_exited(now, id, status);
+    }
+
+    fn hear(&mut self, now: Instant, id: WorkerId, frame: Frame, descriptors: Vec<OwnedFd>) {
+        match frame {
+            // A forked worker speaks the master's own version.
+            Frame::Hello { .. } => self.supervisor.handle_online(now, id),
+            Frame::Listen { address } => self.open(now, id, address, descriptors),
+            Frame::Ready => self.supervisor.handle_ready(now, id),
+            Frame::Leaving => self.supervisor.handle_leaving(now, id),
+            // The kernel has taken the socket out of the group already.
+            Frame::Closed { .. } => {}
+            // Of a later version.
+            Frame::Message { .. } => {}
+            Frame::Granted { .. } | Frame::Refused { .. } | Frame::Drain { .. } | Frame::ReopenLogs => {
+                self.garbled(id, "a statement that only a master makes");
+            }
+        }
+    }
+
+    /// Checks the worker's socket and opens it for connections: in one place, so that sockets join the kernel's group in one order.
+    fn open(&mut self, now: Instant, id: WorkerId, index: u16, descriptors: Vec<OwnedFd>) {
+        let opened = match (self.binds.get(usize::from(index)), descriptors.first()) {
+            (Some(bind), Some(socket)) => door::admit(bind, socket),
+            (None, _) => return self.garbled(id, &format!("there is no address number {index}")),
+            (Some(_), None) => return self.garbled(id, "a listen request without its socket"),
+        };
+        match opened {
+            Ok(()) => {
+                self.supervisor.handle_listening(now, id, &self.addresses[usize::from(index)]);
+                self.answer(id, &Frame::Granted { address: index });
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                log::warn!(target: TARGET, "worker {id}: {reason}");
+                self.answer(id, &Frame::Refused { address: index, lost: false, reason });
+            }
+        }
+    }
+
+    fn broadcast(&mut self, frame: &Frame) {
+        let ids: Vec<WorkerId> = self.crew.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.answer(id, frame));
+    }
+
+    /// Sends; a worker that is gone or reads nothing is noticed elsewhere.
+    pub(super) fn answer(&mut self, id: WorkerId, frame: &Frame) {
+        let Some(child) = self.crew.get_mut(&id) else { return };
+        if let Err(error) = child.send(frame, &[]) {
+            log::debug!(target: TARGET, "telling worker {id}: {error}");
+        }
+        self.flush(id);
+    }
+
+    /// Sends what is queued and waits for room only while something is.
+    pub(super) fn flush(&mut self, id: WorkerId) {
+        let Some(channel) = self.crew.get_mut(&id).and_then(|child| child.channel.as_mut()) else { return };
+        let waited = channel.wants_write();
+        if let Err(error) = channel.flush() {
+            log::debug!(target: TARGET, "telling worker {id}: {error}");
+        }
+        let waits = channel.wants_write();
+        if waited || waits {
+            if let Err(error) = self.reactor.watch_write(&*channel, Ready::Channel(id), waits) {
+                log::error!(target: TARGET, "watching the channel of worker {id}: {error}");
+            }
+        }
+    }
+
+    fn hang_up(&mut self, now: Instant, id: WorkerId) {
+        let Some(channel) = self.crew.get_mut(&id).and_then(|child| child.channel.take()) else { return };
+        if let Err(error) = self.reactor.remove(&channel) {
+            log::error!(target: TARGET, "forgetting the channel of worker {id}: {error}");
+        }
+        self.supervisor.handle_channel_closed(now, id);
+    }
+
+    fn garbled(&mut self, id: WorkerId, what: &str) {
+        let Some(child) = self.crew.get_mut(&id) else { return };
+        if !std::mem::replace(&mut child.garbles, true) {
+            log::warn!(target: TARGET, "worker {id} (pid {}) sent {what}; it is ignored, and so is more of the kind", child.pid());
+        }
+    }
+}
+
+/// Packets of one worker per turn, so that one that floods its channel delays the others by little.
+const PACKETS: usize = 64;

@@ -1,0 +1,337 @@
+//! The master: thin I/O around the [supervisor](crate::supervisor).
+//!
+//! A turn: ask the [reactor] what is ready, read the clock once, turn what is ready into inputs ([`inputs`]), let time pass, perform
+//! the supervisor's actions ([`actions`]) until there are none. It never touches a connection, never waits for a child by any other
+//! number than its own, and never runs the program's code inside a turn, but for the `before_fork` hook.
+
+mod actions;
+mod crew;
+mod inputs;
+mod reactor;
+mod report;
+mod signals;
+
+use std::{
+    collections::VecDeque,
+    io,
+    marker::PhantomData,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
+
+use self::{
+    crew::Crew,
+    reactor::{Reactor, Ready},
+    report::Report,
+    signals::Signals,
+};
+use crate::{
+    birth::Launch,
+    channel::Buffer,
+    config::{Bind, Settings},
+    error::{Error, Kind, Result},
+    event::{Address, Event, Shutdown, WorkerInfo},
+    id::{Signal, Slot, WorkerId},
+    net::Claim,
+    role,
+    scoreboard::Seats,
+    supervisor::Supervisor,
+    sys::fork,
+};
+
+/// The master's side of a running cluster: forks, watches and replaces the workers.
+///
+/// A program with a loop of its own registers the master there (it is **one** descriptor: deadlines and queued events make it
+/// readable too), calls [`dispatch`](Self::dispatch) when it is readable, and takes all events with
+/// [`next_event`](Self::next_event). A program without a loop calls [`wait`](Self::wait).
+///
+/// Commands act before they return; what they cause is queued as events.
+///
+/// It is not `Send`: workers are told of their master's death by the end of the *thread* that forked them. Dropping it kills and
+/// reaps every worker, in the process that made it.
+///
+/// ```no_run
+/// use mio_cluster::{Cluster, Event};
+///
+/// # fn main() -> Result<(), mio_cluster::Error> {
+/// let mut master = Cluster::new().listen("127.0.0.1:0").workers(2).start(|mut worker| worker.listen().map(drop))?;
+/// println!("serving {}", master.addresses()[0]);
+/// while let Some(event) = master.wait(None)? {
+///     println!("{}", event.to_json());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Master {
+    supervisor: Supervisor,
+    crew: Crew,
+    reactor: Reactor,
+    signals: Option<Signals>,
+    claims: Vec<Claim>,
+    binds: Arc<[Bind]>,
+    addresses: Vec<Address>,
+    seats: Seats,
+    buffer: Buffer,
+    events: VecDeque<Event>,
+    end: End,
+    launch: Option<Launch>,
+    before_fork: Option<BeforeFork>,
+    drain_timeout: Duration,
+    report: Report,
+    process: u32,
+    not_send: PhantomData<*const ()>,
+}
+
+/// The program's hook, called with the slot before each fork.
+pub(crate) type BeforeFork = Box<dyn FnMut(Slot)>;
+
+/// All that a master is made of.
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) binds: Vec<Bind>,
+    pub(crate) signals: bool,
+    pub(crate) launch: Launch,
+    pub(crate) before_fork: Option<BeforeFork>,
+}
+
+enum End {
+    NotYet,
+    /// The result was not yet returned.
+    Result(Result<()>),
+    Told,
+}
+
+impl Master {
+    pub(crate) fn start(plan: Plan) -> Result<Self> {
+        let Plan { settings, binds, signals, launch, before_fork } = plan;
+        let now = Instant::now();
+        actions::only_thread("start")?;
+        let claims = binds.iter().map(Claim::take).collect::<Result<Vec<Claim>>>()?;
+        let binds: Arc<[Bind]> = claims.iter().map(|claim| claim.bind().clone()).collect();
+        let addresses: Vec<Address> = claims.iter().map(Claim::address).collect();
+        let seats = Seats::new(settings.slots()).map_err(|error| Error::system("making the scoreboard", error))?;
+        let reactor = Reactor::new()?;
+        let signals = if signals { Some(Signals::own()?) } else { None };
+        if let Some(signals) = &signals {
+            let added = reactor.add(signals, Ready::Signals);
+            added.map_err(|error| Error::system("watching signals", error))?;
+        }
+        let report = Report::new(now, settings.drain_timeout);
+        report.started(if settings.manual { 0 } else { settings.workers }, &addresses);
+        role::become_master();
+        let process = std::process::id();
+        let drain_timeout = settings.drain_timeout;
+        let supervisor = Supervisor::new(settings, process, addresses.clone(), seed());
+        let mut master = Self {
+            supervisor,
+            crew: Crew::new(),
+            reactor,
+            signals,
+            claims,
+            binds,
+            addresses,
+            seats,
+            buffer: Buffer::default(),
+            events: VecDeque::new(),
+            end: End::NotYet,
+            launch: Some(launch),
+            before_fork,
+            drain_timeout,
+            report,
+            process,
+            not_send: PhantomData,
+        };
+        master.supervisor.handle_start(now);
+        master.act(now)?;
+        Ok(master)
+    }
+
+    /// Does everything that is due, without blocking. Call it whenever the descriptor is readable; then take all events.
+    ///
+    /// **Errors**: once the cluster has ended and all events were taken, the reason, once: no worker ever became ready
+    /// ([`is_never_ready`](Error::is_never_ready)), restarting was given up ([`is_gave_up`](Error::is_gave_up)), workers that may not be
+    /// restarted ended badly. Before that, only if the operating system refuses the master's own descriptors.
+    pub fn dispatch(&mut self) -> Result<()> {
+        for _ in 0..ROUNDS {
+            let ready = self.reactor.ready()?;
+            let now = Instant::now();
+            let idle = ready.iter().all(|ready| *ready == Ready::Turn);
+            self.take_in(now, &ready)?;
+            self.supervisor.handle_timeout(now);
+            self.act(now)?;
+            if idle {
+                break;
+            }
+        }
+        self.result()
+    }
+
+    /// The next event. Take all of them after [`dispatch`](Self::dispatch) and after every command: the descriptor stays readable
+    /// until then, and a cluster without workers ends when there is none left to take.
+    pub fn next_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        self.supervisor.handle_idle();
+        if let Err(error) = self.act(Instant::now()) {
+            log::error!(target: TARGET, "{error:#}");
+        }
+        None
+    }
+
+    /// Blocks until there is an event, and returns it. `Ok(None)`: the time is over, or the cluster has ended (see
+    /// [`is_finished`](Self::is_finished)); without a timeout it can only be the latter.
+    ///
+    /// **Errors**: as [`dispatch`](Self::dispatch).
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Event>> {
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            if let Some(event) = self.next_event() {
+                return Ok(Some(event));
+            }
+            if self.is_finished() {
+                return self.result().map(|()| None);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            self.reactor.wait(left)?;
+            self.dispatch()?;
+            if left.is_some_and(|left| left.is_zero()) && self.events.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The cluster has ended: no worker lives and none will be forked.
+    pub fn is_finished(&self) -> bool {
+        !matches!(self.end, End::NotYet)
+    }
+
+    /// Forks one more worker, in the lowest free slot; if that slot is backing off, when its delay is over. Never returns in the
+    /// child.
+    ///
+    /// **Errors**: the process runs a second thread ([`is_threads_running`](Error::is_threads_running)); the cluster is stopping; all
+    /// slots of [`max_workers`](crate::Cluster::max_workers) are taken. A fork that the system refuses is an
+    /// [`Event::ForkFailed`], and tried again.
+    pub fn fork(&mut self) -> Result<WorkerId> {
+        actions::only_thread("fork")?;
+        let now = Instant::now();
+        let id = self.supervisor.handle_fork(now)?;
+        self.act(now)?;
+        Ok(id)
+    }
+
+    /// Sends a signal. If the worker ends by it, the cause is [`Cause::Killed`](crate::Cause::Killed) and the restart rules apply.
+    ///
+    /// **Errors**: no such worker ([`is_gone`](Error::is_gone)); no such signal.
+    pub fn kill(&mut self, id: WorkerId, signal: Signal) -> Result<()> {
+        if !(1..=64).contains(&signal.as_raw()) {
+            return Err(Error::new(
+                Kind::InvalidConfig,
+                format!("kill: there is no signal {}, only 1 to 64", signal.as_raw()),
+            ));
+        }
+        let now = Instant::now();
+        self.supervisor.handle_kill(now, id, signal)?;
+        self.act(now)
+    }
+
+    /// Asks one worker to finish and leave; it is not replaced. After `drain_timeout` it gets SIGTERM, after `terminate_timeout`
+    /// SIGKILL. Nothing changes if it is leaving already.
+    ///
+    /// **Errors**: no such worker ([`is_gone`](Error::is_gone)).
+    pub fn disconnect(&mut self, id: WorkerId) -> Result<()> {
+        let now = Instant::now();
+        self.supervisor.handle_drain(now, id)?;
+        self.act(now)
+    }
+
+    /// Stops the cluster: all workers in parallel. `Now` may follow `Drain`. Done when [`is_finished`](Self::is_finished).
+    pub fn shutdown(&mut self, how: Shutdown) {
+        let now = Instant::now();
+        self.supervisor.handle_stop(now, how, None);
+        if let Err(error) = self.act(now) {
+            log::error!(target: TARGET, "{error:#}");
+        }
+    }
+
+    /// The cluster's addresses with their real ports, in the order of the builder.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// The live workers, in slot order.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerInfo> + '_ {
+        self.supervisor.workers()
+    }
+
+    /// The cluster's result, once.
+    fn result(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.end, End::Told) {
+            End::NotYet => {
+                self.end = End::NotYet;
+                Ok(())
+            }
+            End::Result(result) => result,
+            End::Told => Ok(()),
+        }
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            self.crew.values().for_each(|child| child.kill_and_reap());
+        }
+        // Workers run copies of it; whatever it captured was never the master's to end.
+        std::mem::forget(self.launch.take());
+    }
+}
+
+impl std::fmt::Debug for Master {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Master")
+            .field("addresses", &self.addresses)
+            .field("workers", &self.crew.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl AsFd for Master {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reactor.as_fd()
+    }
+}
+
+impl AsRawFd for Master {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Source for Master {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).deregister(registry)
+    }
+}
+
+/// Different in every master, so that two clusters of one machine do not back off in step.
+fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (since.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32)
+}
+
+pub(crate) const TARGET: &str = "mio_cluster::master";
+
+/// Turns per `dispatch`. More work than this re-arms the descriptor, so that a flood from workers cannot keep the program's loop.
+const ROUNDS: usize = 64;

@@ -1,0 +1,133 @@
+//! What the log says of an event: in plain words, once.
+
+use std::{
+    collections::HashSet,
+    fmt::Display,
+    time::{Duration, Instant},
+};
+
+use super::TARGET;
+use crate::{
+    event::{Address, Cause, Event, ExitStatus, Shutdown, WorkerRef},
+    id::Slot,
+    supervisor::Outcome,
+};
+
+pub(super) struct Report {
+    started: Instant,
+    drain_timeout: Duration,
+    all_ready: bool,
+    stopping: Option<Instant>,
+    /// Slots whose fork fails, and the last reason that was logged.
+    failing: HashSet<Slot>,
+    last_failure: String,
+    deaf_said: bool,
+}
+
+impl Report {
+    pub(super) fn new(started: Instant, drain_timeout: Duration) -> Self {
+        let (all_ready, stopping, failing) = (false, None, HashSet::new());
+        Self { started, drain_timeout, all_ready, stopping, failing, last_failure: String::new(), deaf_said: false }
+    }
+
+    pub(super) fn started(&self, workers: usize, addresses: &[Address]) {
+        let pid = std::process::id();
+        log::info!(target: TARGET, "master {pid} starts {}{}", count(workers, "worker"), on(addresses));
+    }
+
+    pub(super) fn event(&mut self, now: Instant, event: &Event, live: usize) {
+        match event {
+            Event::Fork(worker) => {
+                if self.failing.remove(&worker.slot) {
+                    log::info!(target: TARGET, "slot {}: forking works again", worker.slot);
+                }
+                log::debug!(target: TARGET, "{worker} was forked");
+            }
+            Event::ForkFailed { slot, error, .. } => self.fork_failed(*slot, &format!("{error:#}")),
+            Event::Online(worker) => log::debug!(target: TARGET, "{worker} is online"),
+            Event::Listening { worker, address } => log::debug!(target: TARGET, "{worker} listens on {address}"),
+            Event::Ready(worker) if self.all_ready => log::info!(target: TARGET, "{worker} is ready"),
+            Event::Ready(worker) => log::debug!(target: TARGET, "{worker} is ready"),
+            Event::AllReady { addresses, workers, .. } => {
+                self.all_ready = true;
+                let took = now.saturating_duration_since(self.started);
+                let (all, on) = (count(*workers, "worker"), on(addresses));
+                log::info!(target: TARGET, "all ready after {took:.1?}: {all}{on}");
+            }
+            Event::Disconnect(worker) => log::debug!(target: TARGET, "{worker} has closed its channel"),
+            Event::Exit { worker, status, cause, uptime } => self.exit(worker, *status, *cause, *uptime),
+            Event::Backoff { slot, delay, deaths } => {
+                log::warn!(target: TARGET, "slot {slot}: the next worker starts in {delay:.1?} (delayed start number {deaths})");
+            }
+            Event::Stopping(Shutdown::Drain) => {
+                self.stopping = Some(now);
+                let (all, within) = (count(live, "worker"), self.drain_timeout);
+                log::info!(target: TARGET, "stopping: {all} may take {within:?} to finish; the same signal again ends them at once");
+            }
+            Event::Stopping(Shutdown::Now) => {
+                self.stopping.get_or_insert(now);
+                log::warn!(target: TARGET, "stopping at once: {} killed", count(live, "worker"));
+            }
+        }
+    }
+
+    pub(super) fn finished(&self, now: Instant, outcome: &Outcome) {
+        let since =
+            self.stopping.map_or(String::new(), |since| format!(" after {:.1?}", now.saturating_duration_since(since)));
+        match outcome {
+            Outcome::Stopped => log::info!(target: TARGET, "stopped{since}: no worker is left"),
+            Outcome::Retired(_) => {
+                log::info!(target: TARGET, "ended: all workers are gone and none is to be restarted")
+            }
+            Outcome::NeverReady(_) | Outcome::GaveUp(_) => {
+                log::debug!(target: TARGET, "ended with an error, see there")
+            }
+        }
+    }
+
+    /// The worker never looks whether it is to leave.
+    pub(super) fn deaf(&mut self, worker: impl Display) {
+        if !std::mem::replace(&mut self.deaf_said, true) {
+            log::info!(
+                target: TARGET,
+                "worker {worker} cannot be asked to drain (it has not called is_draining() or next_event()): it and its like get SIGTERM"
+            );
+        }
+    }
+
+    fn fork_failed(&mut self, slot: Slot, reason: &str) {
+        let news = self.failing.is_empty() || self.last_failure != reason;
+        self.failing.insert(slot);
+        if news {
+            reason.clone_into(&mut self.last_failure);
+            log::error!(target: TARGET, "slot {slot}: {reason}");
+        }
+    }
+
+    fn exit(&self, worker: &WorkerRef, status: ExitStatus, cause: Cause, uptime: Duration) {
+        let how = format!("{worker} {status} after {uptime:.1?}");
+        match cause {
+            Cause::Asked | Cause::Rollout | Cause::Scaled | Cause::Recycled if status.success() => {
+                log::debug!(target: TARGET, "{how}, as asked");
+            }
+            Cause::Asked | Cause::Rollout | Cause::Scaled | Cause::Recycled => {
+                log::info!(target: TARGET, "{how}, when it was to leave");
+            }
+            Cause::NotReady => log::warn!(target: TARGET, "{how}: it was not ready in time"),
+            Cause::Own | Cause::Hung => log::warn!(target: TARGET, "{how}"),
+            Cause::Killed => log::warn!(target: TARGET, "{how}, killed by the program"),
+        }
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn on(addresses: &[Address]) -> String {
+    if addresses.is_empty() {
+        return String::new();
+    }
+    let addresses: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    format!(" on {}", addresses.join(", "))
+}

@@ -1,0 +1,92 @@
+//! The signals of a master that owns them.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::libc;
+
+use crate::{
+    error::{Error, Result},
+    event::Shutdown,
+    id::Signal,
+    sys::signal::{SignalFd, SignalMask, is_ignored},
+};
+
+/// Blocks the master's signals and reads them from a descriptor; gives the mask back on drop.
+pub(super) struct Signals {
+    fd: SignalFd,
+    before: SignalMask,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    Stop(Shutdown),
+    ReopenLogs,
+    /// Of a later version; named in the log.
+    NotYet(&'static str),
+}
+
+impl Signals {
+    /// INT, HUP and QUIT that are ignored (nohup, background jobs of simple shells) stay ignored.
+    pub(super) fn own() -> Result<Self> {
+        let ignorable = [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+        let kept = |signal: &i32| !(ignorable.contains(signal) && is_ignored(*signal));
+        let signals: Vec<i32> = OWNED.into_iter().filter(kept).collect();
+        let step = |error| Error::system("taking over the master's signals", error);
+        let before = SignalMask::block(&signals).map_err(step)?;
+        match SignalFd::new(&signals) {
+            Ok(fd) => Ok(Self { fd, before }),
+            Err(error) => {
+                before.restore().map_err(step)?;
+                Err(step(error))
+            }
+        }
+    }
+
+    pub(super) fn next(&self) -> Result<Option<Signal>> {
+        let next = self.fd.next().map_err(|error| Error::system("reading signals", error))?;
+        Ok(next.map(Signal::from_raw))
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // A signal that came too late belonged to the cluster that has just ended; unblocked now it would end the program.
+        while let Ok(Some(_)) = self.fd.next() {}
+        if let Err(error) = self.before.restore() {
+            log::error!(target: super::TARGET, "giving the signal mask back: {error}");
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Wish {
+    pub(super) fn of(signal: Signal) -> Option<Self> {
+        match signal {
+            Signal::TERM | Signal::INT => Some(Wish::Stop(Shutdown::Drain)),
+            Signal::QUIT => Some(Wish::Stop(Shutdown::Now)),
+            Signal::USR1 => Some(Wish::ReopenLogs),
+            Signal::HUP => Some(Wish::NotYet("a rollout")),
+            Signal::USR2 => Some(Wish::NotYet("an upgrade of the binary")),
+            Signal::TTIN => Some(Wish::NotYet("one worker more")),
+            Signal::TTOU => Some(Wish::NotYet("one worker fewer")),
+            _other => None,
+        }
+    }
+}
+
+const OWNED: [i32; 8] = [
+    libc::SIGTERM,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGHUP,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];

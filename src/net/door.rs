@@ -1,0 +1,106 @@
+//! A door: the listening socket of one worker at one address. The worker binds it, the master opens it.
+
+use std::{io, os::fd::AsFd};
+
+use nix::unistd::{Uid, fchown, geteuid};
+use socket2::{SockRef, Type};
+
+use super::{claim::stream_socket, refused};
+use crate::{
+    config::Bind,
+    error::{Error, Kind, Result},
+    sys::owned::Owned,
+};
+
+/// In the worker: a socket bound beside the claim, not yet listening.
+///
+/// SO_REUSEADDR is on as well as SO_REUSEPORT: accepted connections inherit both, and without it their TIME_WAIT would refuse the
+/// next claim of the port.
+///
+/// **Errors**: besides those of the claim: this process runs as another user than the master did.
+pub(crate) fn bind(bind: &Bind, owner: u32) -> Result<Owned> {
+    let step = |source| refused("binding", bind, source);
+    let socket = stream_socket(bind.at).map_err(step)?;
+    socket.set_reuse_address(true).map_err(step)?;
+    socket.set_reuse_port(true).map_err(step)?;
+    socket.set_tcp_nodelay(bind.nodelay).map_err(step)?;
+    if bind.at.is_ipv6() {
+        socket.set_only_v6(bind.v6_only).map_err(step)?;
+    }
+    let me = geteuid().as_raw();
+    if me != owner {
+        fchown(&socket, Some(Uid::from_raw(owner)), None)
+            .map_err(|source| foreign_user(bind, me, owner, source.into()))?;
+    }
+    socket.bind(&bind.at.into()).map_err(step)?;
+    Ok(Owned::new(socket))
+}
+
+/// In the master: checks that the socket is what a worker should hand over, then opens it for connections.
+///
+/// **Errors**: it is another kind of socket, at another address, listening already, or without SO_REUSEPORT.
+pub(crate) fn admit(bind: &Bind, door: impl AsFd) -> Result<()> {
+    let socket = SockRef::from(&door);
+    let wrong = |what: &str| Error::new(Kind::InvalidConfig, format!("the socket for {} {what}", bind.at));
+    let step = |source: io::Error| Error::system(format!("examining the socket for {}", bind.at), source);
+    if socket.r#type().map_err(step)? != Type::STREAM {
+        return Err(wrong("is not a stream socket"));
+    }
+    let at = socket.local_addr().map_err(step)?.as_socket();
+    if at != Some(bind.at) {
+        let at = at.map_or("no IP address".to_owned(), |at| at.to_string());
+        return Err(wrong(&format!("is bound to {at}")));
+    }
+    if !socket.reuse_port().map_err(step)? {
+        return Err(wrong("is without SO_REUSEPORT"));
+    }
+    if socket.is_listener().map_err(step)? {
+        return Err(wrong("listens already"));
+    }
+    socket.set_nonblocking(true).map_err(step)?;
+    socket.listen(bind.backlog).map_err(|source| refused("listening on", bind, source))
+}
+
+fn foreign_user(bind: &Bind, me: u32, owner: u32, source: io::Error) -> Error {
+    let text = format!(
+        "binding {}: the master claimed it as user {owner} and this worker runs as user {me}; call listen() before giving up \
+         privileges",
+        bind.at
+    );
+    Error::new(Kind::PermissionDenied, text).because(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+    use crate::{config::resolve, net::Claim};
+
+    #[test]
+    fn strange_sockets_are_not_admitted() {
+        let claim = Claim::take(&resolve(&["127.0.0.1:0".into()]).unwrap()[0]).unwrap();
+        let (mine, owner) = (claim.bind(), claim.owner());
+        let reason = |door: &dyn AsFdDyn| admit(mine, door.fd()).unwrap_err().to_string();
+        assert!(reason(&UdpSocket::bind("127.0.0.1:0").unwrap()).contains("not a stream socket"));
+        assert!(reason(&TcpListener::bind("127.0.0.1:0").unwrap()).contains("is bound to 127.0.0.1:"));
+        let door = super::bind(mine, owner).unwrap();
+        SockRef::from(&door).set_reuse_port(false).unwrap();
+        assert!(reason(&door).contains("without SO_REUSEPORT"));
+        SockRef::from(&door).set_reuse_port(true).unwrap();
+        admit(mine, &door).unwrap();
+        assert!(reason(&door).contains("listens already"));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(reason(&file).contains("examining the socket"));
+    }
+
+    trait AsFdDyn {
+        fn fd(&self) -> std::os::fd::BorrowedFd<'_>;
+    }
+
+    impl<T: AsFd> AsFdDyn for T {
+        fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.as_fd()
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The first and the last steps of a worker process.
+//!
+//! The child runs inside its parent's frames, which it must neither return into nor drop. So it ends here, by `exit_now`: no
+//! destructor of the caller, no atexit handler.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    os::fd::{AsFd, AsRawFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use super::{Worker, WorkerExit, control::Control};
+use crate::{
+    birth::{Birth, Launch},
+    error::Result,
+    id::{Slot, WorkerId},
+    role,
+    sys::{fork::exit_now, owned, parent, signal},
+};
+
+/// Wraps the user's function for the master.
+pub(crate) fn launch<R: WorkerExit>(work: impl FnOnce(Worker) -> R + 'static) -> Launch {
+    Box::new(move |birth| boot(birth, work))
+}
+
+fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R) -> Infallible {
+    let (slot, id) = (birth.slot, birth.id);
+    role::become_worker();
+    let code = match prepare(birth) {
+        Ok(worker) => run(slot, id, || work(worker).report()),
+        Err(error) => {
+            log::error!(target: TARGET, "worker {id} (slot {slot}) could not start: {error:#}");
+            FAILED
+        }
+    };
+    exit_now(code)
+}
+
+/// Signals first: until then all are blocked, and inherited handlers may write into pipes of the parent.
+fn prepare(birth: Birth) -> Result<Worker> {
+    let master = birth.master;
+    let wake = Control::wake()?;
+    signal::worker_table(master, birth.seat.flags_for_ever(), wake.as_fd())
+        .map_err(|error| crate::Error::system("setting the worker's signal handlers", error))?;
+    if !parent::die_with(master) {
+        exit_now(ORPHANED);
+    }
+    owned::keep_only(&[birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()]);
+    Worker::new(birth, wake)
+}
+
+fn run(slot: Slot, id: WorkerId, work: impl FnOnce() -> std::result::Result<(), String>) -> i32 {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            log::error!(target: TARGET, "worker {id} (slot {slot}) failed: {error}");
+            FAILED
+        }
+        Err(panic) => {
+            log::error!(target: TARGET, "worker {id} (slot {slot}) panicked: {}", message(&*panic));
+            PANICKED
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}
+
+pub(super) const TARGET: &str = "mio_cluster::worker";
+
+/// The exit codes of Rust's own `main`.
+const FAILED: i32 = 1;
+const PANICKED: i32 = 101;
+
+/// Nobody is left to read it.
+const ORPHANED: i32 = 1;

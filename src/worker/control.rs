@@ -1,0 +1,300 @@
+//! The worker's side of the channel, shared by the `Worker` and its listeners.
+//!
+//! One descriptor (an epoll with the channel and the SIGTERM handler's eventfd in it) makes a loop turn when the master has
+//! something to say; [`Control::turn`] then reads it. The seat says how many frames there are to read, so a turn with nothing to
+//! read costs no system call. The eventfd is readable from birth, so that every loop turns once: a worker
+//! that waits for its first client has then already shown that it looks whether it is to leave.
+//!
+//! Races: a listener on another thread may turn while the worker waits for the master's answer; the lock is held for the whole
+//! request, so nobody takes the answer away. SIGTERM at any moment sets a bit in shared memory first and wakes second.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+        eventfd::{EfdFlags, EventFd},
+    },
+};
+
+use crate::{
+    birth::Birth,
+    channel::{Buffer, Channel, Incoming},
+    config::Bind,
+    error::{Error, Kind, Result},
+    event::WorkerEvent,
+    scoreboard::{LAYOUT, Seat},
+    sys::owned::Owned,
+    wire::{Frame, PROTOCOL_MAJOR},
+};
+
+pub(super) struct Control {
+    poller: Owned<Epoll>,
+    wake: &'static Owned<EventFd>,
+    seat: Seat,
+    drain_timeout: Duration,
+    /// Frames of the master that were read; the seat says how many there are.
+    heard: AtomicU64,
+    /// `WorkerEvent::Drain` was queued; it comes once, whoever asked.
+    told_to_drain: AtomicBool,
+    link: Mutex<Link>,
+}
+
+struct Link {
+    channel: Channel,
+    buffer: Buffer,
+    events: VecDeque<WorkerEvent>,
+    /// Addresses with a live listener.
+    open: HashSet<u16>,
+    peer: Peer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Present,
+    Gone,
+}
+
+enum Answer {
+    Granted,
+    /// The descriptor did not arrive.
+    Lost,
+}
+
+impl Control {
+    /// The eventfd that SIGTERM writes to. The handler may run until the process ends, so it is never closed.
+    pub(super) fn wake() -> Result<&'static Owned<EventFd>> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let wake =
+            EventFd::from_value_and_flags(1, flags).map_err(|error| Error::system("creating an eventfd", error))?;
+        Ok(Box::leak(Box::new(Owned::register(wake, AsFd::as_fd))))
+    }
+
+    pub(super) fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
+        let Birth { channel, seat, drain_timeout, .. } = birth;
+        let step = |error: Errno| Error::system("creating the worker's epoll", error);
+        let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
+        poller.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
+        poller.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
+        let link = Link {
+            channel,
+            buffer: Buffer::default(),
+            events: VecDeque::new(),
+            open: HashSet::new(),
+            peer: Peer::Present,
+        };
+        let poller = Owned::register(poller, |poller| poller.0.as_fd());
+        let (heard, told_to_drain, link) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(link));
+        Ok(Self { poller, wake, seat, drain_timeout, heard, told_to_drain, link })
+    }
+
+    pub(super) fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Reads what has come; never blocks.
+    pub(super) fn turn(&self) -> Result<()> {
+        match self.wake.read() {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(error) => return Err(Error::system("reading the worker's eventfd", error)),
+        }
+        let mut link = self.link();
+        let result = self.read_all(&mut link);
+        self.note_drain(&mut link);
+        result
+    }
+
+    /// As `turn`, but only if something is known to have come, so that a busy loop pays two loads for it and no system call.
+    pub(super) fn turn_if_due(&self) -> Result<()> {
+        let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
+        let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
+        if mail || asked { self.turn() } else { Ok(()) }
+    }
+
+    pub(super) fn next_event(&self) -> Option<WorkerEvent> {
+        self.link().events.pop_front()
+    }
+
+    pub(super) fn send(&self, frame: &Frame) -> Result<()> {
+        let mut link = self.link();
+        link.channel.send(frame, &[]).map_err(|error| Error::system("telling the master", error))?;
+        self.watch(&link)
+    }
+
+    /// Reserves the address, hands the bound socket over and waits for the master's go-ahead.
+    pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
+        let mut link = self.link();
+        if !link.open.insert(index) {
+            let text = format!("this worker listens on {} already; drop that listener first", bind.at);
+            return Err(Error::new(Kind::InvalidConfig, text));
+        }
+        let result = self.request(&mut link, index, bind, door);
+        self.note_drain(&mut link);
+        if result.is_err() {
+            link.open.remove(&index);
+        }
+        result
+    }
+
+    /// The listener is gone.
+    pub(super) fn close(&self, index: u16) {
+        let mut link = self.link();
+        link.open.remove(&index);
+        // If the master cannot be told it is gone or busy; either way the socket is closed and the kernel knows.
+        if let Err(error) = link.channel.send(&Frame::Closed { address: index }, &[]) {
+            log::debug!(target: super::boot::TARGET, "telling the master of a closed listener: {error}");
+        }
+    }
+
+    fn request(&self, link: &mut Link, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
+        for _ in 0..LISTEN_TRIES {
+            let frame = Frame::Listen { address: index };
+            let sent = link.channel.send(&frame, &[door.as_fd()]);
+            sent.map_err(|error| Error::system(format!("handing the socket for {} to the master", bind.at), error))?;
+            match self.answer(link, index)? {
+                Answer::Granted => return Ok(()),
+                Answer::Lost => {}
+            }
+        }
+        let text = format!(
+            "listening on {}: the master could not take the socket, it is out of descriptors (`ulimit -n`)",
+            bind.at
+        );
+        Err(Error::new(Kind::System, text))
+    }
+
+    fn answer(&self, link: &mut Link, index: u16) -> Result<Answer> {
+        loop {
+            match self.receive(link)? {
+                Incoming::Frame(Frame::Granted { address }, _) if address == index => return Ok(Answer::Granted),
+                Incoming::Frame(Frame::Refused { address, lost: true, .. }, _) if address == index => {
+                    return Ok(Answer::Lost);
+                }
+                Incoming::Frame(Frame::Refused { address, reason, .. }, _) if address == index => {
+                    return Err(Error::new(Kind::System, reason));
+                }
+                Incoming::Frame(frame, _) => self.understand(link, frame)?,
+                Incoming::Empty => wait_readable(&link.channel)?,
+                Incoming::Closed => {
+                    self.gone(link);
+                    return Err(Error::new(Kind::Gone, "waiting for the master's go-ahead: the master is gone"));
+                }
+                Incoming::Part => {}
+                Incoming::Malformed(malformed) => return Err(unintelligible(&malformed)),
+                Incoming::LostDescriptors(_) => {}
+            }
+        }
+    }
+
+    fn read_all(&self, link: &mut Link) -> Result<()> {
+        if link.channel.wants_write() {
+            link.channel.flush().map_err(|error| Error::system("telling the master", error))?;
+            self.watch(link)?;
+        }
+        while link.peer == Peer::Present {
+            match self.receive(link)? {
+                Incoming::Frame(frame, _) => self.understand(link, frame)?,
+                Incoming::Empty => break,
+                Incoming::Closed => self.gone(link),
+                Incoming::Part | Incoming::LostDescriptors(_) => {}
+                Incoming::Malformed(malformed) => return Err(unintelligible(&malformed)),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&self, link: &mut Link) -> Result<Incoming> {
+        let incoming = link.channel.recv(&mut link.buffer)?;
+        match incoming {
+            Incoming::Frame(..) | Incoming::Malformed(_) | Incoming::LostDescriptors(_) => {
+                self.heard.fetch_add(1, Ordering::Relaxed);
+            }
+            Incoming::Part | Incoming::Empty | Incoming::Closed => {}
+        }
+        Ok(incoming)
+    }
+
+    fn understand(&self, link: &mut Link, frame: Frame) -> Result<()> {
+        match frame {
+            Frame::Hello { major, layout, .. } if (major, layout) != (PROTOCOL_MAJOR, LAYOUT) => {
+                let text = format!(
+                    "the master speaks protocol {major}, layout {layout}, this worker {PROTOCOL_MAJOR}, {LAYOUT}: build both from one \
+                     version of the library"
+                );
+                return Err(Error::new(Kind::InvalidConfig, text));
+            }
+            Frame::Drain { within } => self.drain(link, within),
+            Frame::ReopenLogs => link.events.push_back(WorkerEvent::ReopenLogs),
+            // Answers to a request that failed meanwhile, statements that only a worker makes, and what a later version may send.
+            Frame::Hello { .. } | Frame::Granted { .. } | Frame::Refused { .. } | Frame::Message { .. } => {}
+            Frame::Listen { .. } | Frame::Closed { .. } | Frame::Ready | Frame::Leaving => {}
+        }
+        Ok(())
+    }
+
+    /// SIGTERM and `disconnect` set the bit without a frame.
+    fn note_drain(&self, link: &mut Link) {
+        if self.seat.is_draining() {
+            self.drain(link, self.drain_timeout);
+        }
+    }
+
+    fn drain(&self, link: &mut Link, within: Duration) {
+        self.seat.drain();
+        if !self.told_to_drain.swap(true, Ordering::Relaxed) {
+            link.events.push_back(WorkerEvent::Drain { within });
+        }
+    }
+
+    fn gone(&self, link: &mut Link) {
+        link.peer = Peer::Gone;
+        link.events.push_back(WorkerEvent::MasterGone);
+        // A closed channel is readable for ever.
+        if let Err(error) = self.poller.delete(&link.channel) {
+            log::debug!(target: super::boot::TARGET, "forgetting the channel: {error}");
+        }
+    }
+
+    /// Waits for room in the channel only while something is queued.
+    fn watch(&self, link: &Link) -> Result<()> {
+        let write = if link.channel.wants_write() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | write, 0);
+        self.poller.modify(&link.channel, &mut event).map_err(|error| Error::system("watching the channel", error))
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        // Every statement under the lock leaves the link consistent.
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+}
+
+fn wait_readable(channel: &Channel) -> Result<()> {
+    let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(Error::system("waiting for the master", error)),
+    }
+}
+
+fn unintelligible(malformed: &dyn std::fmt::Display) -> Error {
+    Error::new(Kind::System, format!("the master sent what this version does not understand: {malformed}"))
+}
+
+/// A descriptor is lost when the master is out of descriptors for a moment; if it happens again the state lasts.
+const LISTEN_TRIES: usize = 3;

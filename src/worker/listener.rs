@@ -1,0 +1,160 @@
+//! The worker's listener: one pollable descriptor.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use mio::{Interest, Registry, Token, event::Source, net::TcpStream, unix::SourceFd};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+};
+
+use super::control::Control;
+use crate::{
+    error::{Error, Result},
+    sys::owned::Owned,
+};
+
+/// A worker's socket at one address, for the program's own `Poll`.
+///
+/// Its descriptor becomes readable when there is a connection to accept, and when the master has something to say (so a loop that
+/// sleeps on it learns of a drain). Register it with [`Interest::READABLE`], accept until `WouldBlock`, then look at
+/// [`Worker::is_draining`](crate::Worker::is_draining). Spurious readiness is normal; the first one comes right after registration.
+///
+/// Dropping it closes the socket and tells the master. It may be used from several threads.
+///
+/// ```no_run
+/// use std::io;
+/// use mio_cluster::mio::{Events, Interest, Poll, Token};
+///
+/// fn serve(mut worker: mio_cluster::Worker) -> io::Result<()> {
+///     let mut listener = worker.listen()?;
+///     let mut poll = Poll::new()?;
+///     let mut events = Events::with_capacity(64);
+///     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+///     while !worker.is_draining() {
+///         worker.poll(&mut poll, &mut events, None)?;
+///         while let Ok((_connection, peer)) = listener.accept() {
+///             println!("hello {peer}");
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
+pub struct Listener {
+    /// The door and the control descriptor: what makes a loop turn.
+    poller: Owned<Epoll>,
+    door: Owned<mio::net::TcpListener>,
+    control: Arc<Control>,
+    index: u16,
+    /// Draining, and the queue was seen empty since.
+    done: AtomicBool,
+}
+
+impl Listener {
+    pub(super) fn new(door: OwnedFd, control: Arc<Control>, index: u16) -> Result<Self> {
+        let step = |error: Errno| Error::system("creating the listener's epoll", error);
+        let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
+        poller.add(&door, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
+        poller.add(&*control, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
+        let door = mio::net::TcpListener::from_std(door.into());
+        Ok(Self {
+            poller: Owned::register(poller, |poller| poller.0.as_fd()),
+            door: Owned::register(door, AsFd::as_fd),
+            control,
+            index,
+            done: AtomicBool::new(false),
+        })
+    }
+
+    /// The next connection, non-blocking, with the options of the listener.
+    ///
+    /// A connection that failed before it could be accepted is skipped.
+    ///
+    /// **Errors**: `WouldBlock` when none waits, and for ever once the worker drains and none waited any more. Others, such as too
+    /// many open files, leave the connection in the queue; accept again once there is room.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        while !self.done.load(Ordering::Relaxed) {
+            let draining = self.control.seat().is_draining();
+            match self.door.accept() {
+                Ok(connection) => return Ok(connection),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.control.turn_if_due()?;
+                    self.done.store(draining, Ordering::Relaxed);
+                    return Err(error);
+                }
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// The address with its real port.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.door.local_addr()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.control.close(self.index);
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("address", &self.local_addr().ok()).finish_non_exhaustive()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poller.as_raw_fd()
+    }
+}
+
+impl Source for Listener {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).deregister(registry)
+    }
+}
+
+/// Errors that `accept` reports for one connection (accept(2): treat them like EAGAIN, by trying the next).
+fn is_of_the_connection(error: &io::Error) -> bool {
+    const SKIPPED: [i32; 10] = [
+        libc::ECONNABORTED,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EINTR,
+        libc::ENETDOWN,
+        libc::ENONET,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::EOPNOTSUPP,
+    ];
+    error.raw_os_error().is_some_and(|number| SKIPPED.contains(&number))
+}

@@ -1,0 +1,229 @@
+//! The worker: what runs after the fork.
+//!
+//! [`boot`] prepares the process and ends it; [`Worker`] is what the program's function gets; a [`Listener`] is a socket for the
+//! program's own loop; [`control`] is the channel behind both.
+
+pub(crate) mod boot;
+mod control;
+mod exit;
+mod listener;
+
+use std::{
+    cell::Cell,
+    fmt, io,
+    marker::PhantomData,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
+use nix::sys::eventfd::EventFd;
+
+use self::control::Control;
+pub use self::{exit::WorkerExit, listener::Listener};
+use crate::{
+    birth::Birth,
+    config::Bind,
+    error::{Error, Kind, Result},
+    event::WorkerEvent,
+    id::{Slot, WorkerId},
+    net::door,
+    scoreboard::LAYOUT,
+    sys::{owned::Owned, parent},
+    wire::Frame,
+};
+
+/// One worker process, as its function sees it.
+///
+/// Order of use: [`listen`](Self::listen) (or [`ready`](Self::ready) for a worker without addresses that asked for
+/// [`ReadyWhen::Told`](crate::ReadyWhen::Told)), then a loop: [`poll`](Self::poll), accept and serve, look at
+/// [`is_draining`](Self::is_draining), and return when all that was accepted is finished. Returning ends the process.
+///
+/// It can be moved to another thread, but not shared. The channel to the master lives as long as it and its listeners.
+///
+/// **Signals**: SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN and SIGTTOU do nothing here (a terminal sends them to the whole
+/// group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event` to drain and ends any other.
+/// What the function installs itself wins.
+pub struct Worker {
+    id: WorkerId,
+    slot: Slot,
+    master: u32,
+    owner: u32,
+    binds: Arc<[Bind]>,
+    control: Arc<Control>,
+    /// The parent-death signal was set again after the function may have changed its credentials, which clears it.
+    settled: bool,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl Worker {
+    fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
+        let Birth { slot, id, master, owner, .. } = birth;
+        let binds = Arc::clone(&birth.binds);
+        let control = Arc::new(Control::new(birth, wake)?);
+        control.send(&Frame::hello(LAYOUT, std::process::id()))?;
+        Ok(Self { id, slot, master, owner, binds, control, settled: false, not_sync: PhantomData })
+    }
+
+    /// This process: 1, 2, 3 …, never reused.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// The stable place that this process fills.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Listens on the cluster's only address.
+    ///
+    /// Binds now and waits for the master's go-ahead, a fraction of a millisecond; when it returns, connections are taken.
+    ///
+    /// **Errors**: the cluster has no address, or several (the error lists their names, see [`listen_on`](Self::listen_on)); this
+    /// worker listens there already; binding fails, for example after giving up privileges; the master is gone.
+    pub fn listen(&mut self) -> Result<Listener> {
+        match &*self.binds {
+            [] => {
+                Err(Error::new(Kind::InvalidConfig, "listen: the cluster has no address, add one by Cluster::listen"))
+            }
+            [_only] => self.listen_at(0),
+            _several => {
+                let text =
+                    format!("listen: the cluster has several addresses, choose one by listen_on: {}", self.names());
+                Err(Error::new(Kind::InvalidConfig, text))
+            }
+        }
+    }
+
+    /// Listens on the address with this name, see [`Listen::name`](crate::Listen::name).
+    ///
+    /// **Errors**: there is no such name (the error lists those that exist), and as [`listen`](Self::listen).
+    pub fn listen_on(&mut self, name: &str) -> Result<Listener> {
+        match self.binds.iter().position(|bind| &*bind.name == name) {
+            Some(index) => self.listen_at(index),
+            None => {
+                let text =
+                    format!("listen_on({name:?}): the cluster has no address of that name, only: {}", self.names());
+                Err(Error::new(Kind::InvalidConfig, text))
+            }
+        }
+    }
+
+    /// Tells the master that this worker may be counted on. Only needed with [`ReadyWhen::Told`](crate::ReadyWhen::Told).
+    ///
+    /// **Errors**: the master is gone.
+    pub fn ready(&mut self) -> Result<()> {
+        self.settle()?;
+        self.control.send(&Frame::Ready)
+    }
+
+    /// Whether this worker is to finish what it has accepted and return. Costs one relaxed load.
+    ///
+    /// Looking marks the worker as one that can be asked; a worker that never looks gets SIGTERM instead.
+    pub fn is_draining(&self) -> bool {
+        let seat = self.control.seat();
+        seat.hears();
+        seat.is_draining()
+    }
+
+    /// One turn of the program's loop: `poll.poll()`, then [`dispatch`](Self::dispatch) if there is anything to read.
+    ///
+    /// Returns without events when a signal interrupts the wait. For a drain to end the wait, a [`Listener`] or this worker must be
+    /// registered in `poll`.
+    ///
+    /// **Errors**: those of `poll` and of `dispatch`.
+    pub fn poll(
+        &mut self,
+        poll: &mut mio::Poll,
+        events: &mut mio::Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.settle()?;
+        match poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(error) => return Err(error),
+        }
+        Ok(self.control.turn_if_due()?)
+    }
+
+    /// Reads what the master has sent; never blocks. Call it when this worker's descriptor is readable; [`poll`](Self::poll) does.
+    ///
+    /// **Errors**: the channel failed.
+    pub fn dispatch(&mut self) -> Result<()> {
+        self.control.turn()
+    }
+
+    /// The next thing that the master said. Asking marks the worker as one that can be asked to drain.
+    pub fn next_event(&mut self) -> Option<WorkerEvent> {
+        self.control.seat().hears();
+        self.control.next_event()
+    }
+
+    /// "I am leaving": counts as asked, so no replacement is forked. Afterwards [`is_draining`](Self::is_draining) is true; finish and
+    /// return.
+    ///
+    /// **Errors**: the master is gone.
+    pub fn disconnect(&mut self) -> Result<()> {
+        self.control.send(&Frame::Leaving)?;
+        self.control.seat().hears();
+        self.control.seat().drain();
+        Ok(())
+    }
+
+    fn listen_at(&mut self, index: usize) -> Result<Listener> {
+        let bind = &self.binds[index];
+        let index = u16::try_from(index).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
+        let door = door::bind(bind, self.owner)?;
+        self.control.open(index, bind, &door)?;
+        Listener::new(door.into_inner(), Arc::clone(&self.control), index)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<String> = self.binds.iter().map(|bind| format!("{:?}", bind.name)).collect();
+        names.join(", ")
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        if !self.settled {
+            self.settled = true;
+            if !parent::die_with(self.master) {
+                return Err(Error::new(Kind::Gone, "the master is gone"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("slot", &self.slot).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl AsFd for Worker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+}
+
+impl AsRawFd for Worker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Source for Worker {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).deregister(registry)
+    }
+}
