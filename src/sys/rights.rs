@@ -90,6 +90,7 @@ unsafe fn take_rights(header: &libc::msghdr) -> Vec<OwnedFd> {
     // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return null or a whole header within the control buffer.
     while let Some(message) = unsafe { next.as_ref() } {
         if (message.cmsg_level, message.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            #[allow(clippy::unnecessary_cast, reason = "cmsg_len is a u32 with musl")]
             // SAFETY: CMSG_LEN only computes.
             let payload = message.cmsg_len as usize - unsafe { libc::CMSG_LEN(0) } as usize;
             for index in 0..payload / size_of::<RawFd>() {

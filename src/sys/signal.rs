@@ -92,20 +92,22 @@ pub(crate) fn worker_table(master: u32, flags: &'static AtomicU64, wake: Borrowe
         let Some(inherited) = disposition(signal) else { continue };
         match signal {
             libc::SIGKILL | libc::SIGSTOP => {}
-            libc::SIGTERM => set_disposition(signal, on_term as *const () as libc::sighandler_t)?,
+            libc::SIGTERM => set_disposition(signal, Some(on_term))?,
             _ if inherited == libc::SIG_IGN => {}
-            _ if QUIET.contains(&signal) => set_disposition(signal, do_nothing as *const () as libc::sighandler_t)?,
+            _ if QUIET.contains(&signal) => set_disposition(signal, Some(do_nothing))?,
             // Rust's report of a stack overflow.
             libc::SIGSEGV | libc::SIGBUS => {}
             _ if inherited == libc::SIG_DFL => {}
-            _ => set_disposition(signal, libc::SIG_DFL)?,
+            _ => set_disposition(signal, None)?,
         }
     }
     Ok(SigSet::empty().thread_set_mask()?)
 }
 
+type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
 /// Not SIG_IGN: exec turns a handler back into the default, but keeps "ignored" for programs that a worker starts.
-extern "C" fn do_nothing(_signal: libc::c_int) {}
+extern "C" fn do_nothing(_signal: libc::c_int, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {}
 
 extern "C" fn on_term(_signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     let errno = Errno::last_raw();
@@ -145,7 +147,7 @@ fn wake() {
 
 /// Dies of SIGTERM, so that the exit status says so. Async-signal-safe.
 fn die() -> ! {
-    let _ = set_disposition(libc::SIGTERM, libc::SIG_DFL);
+    let _ = set_disposition(libc::SIGTERM, None);
     let mut term = SigSet::empty();
     term.add(Signal::SIGTERM);
     let _ = term.thread_unblock();
@@ -166,16 +168,18 @@ fn disposition(signal: libc::c_int) -> Option<libc::sighandler_t> {
     (result == 0).then_some(action.sa_sigaction)
 }
 
-/// `handler`: SIG_DFL, or the address of an async-signal-safe function of the shape that SA_SIGINFO wants (or of fewer parameters).
-fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
+/// `None`: the default. A handler must be async-signal-safe.
+fn set_disposition(signal: libc::c_int, handler: Option<Handler>) -> io::Result<()> {
     let mut action = no_action();
-    action.sa_sigaction = handler;
-    if handler != libc::SIG_DFL {
-        // ONSTACK: a worker may run on small stacks (coroutines) that have an alternate one for signals.
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    if let Some(handler) = handler {
+        action.sa_sigaction = handler as *const () as libc::sighandler_t;
+        // Not SA_ONSTACK: Rust's alternate stack holds a frame or two, and an application's handler may be on it already.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        // One at a time: signals that arrive together do not pile up their frames.
+        action.sa_mask = *SigSet::all().as_ref();
     }
-    // SAFETY: the callers pass SIG_DFL, `on_term` or `do_nothing`, which are extern "C", never unwind and are async-signal-safe;
-    // `action` lives across the call.
+    // SAFETY: `action` lives across the call and is the default or one of `on_term` and `do_nothing`: both of the shape that SA_SIGINFO
+    // calls, async-signal-safe, and never unwinding.
     Errno::result(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
     Ok(())
 }
