@@ -170,7 +170,7 @@ fn stray_descriptors_are_closed() {
 fn a_lost_descriptor_is_told_from_a_bad_packet() {
     let (mut master, _worker) = Channel::pair().unwrap();
     let (reader, writer) = pipe();
-    let lost = |fds| Received { len: 0, fds, truncated: false, lost_fds: true };
+    let lost = |fds| Received { len: 0, fds, lost_fds: true };
     let incoming = master.interpret(&packet(&Frame::Listen { address: 5 }), lost(vec![writer]));
     assert!(matches!(incoming, Incoming::LostDescriptors(Frame::Listen { address: 5 })));
     assert!(ends(&reader), "those that did arrive are closed");

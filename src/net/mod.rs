@@ -11,6 +11,8 @@ pub(crate) mod door;
 
 use std::io;
 
+use nix::libc;
+
 pub(crate) use claim::Claim;
 
 use crate::{config::Bind, error::Error};
@@ -18,18 +20,18 @@ use crate::{config::Bind, error::Error};
 /// The words for a socket call that failed on an address, with what to do about it.
 fn refused(step: &str, bind: &Bind, source: io::Error) -> Error {
     let at = bind.at;
-    let advice = match source.kind() {
-        io::ErrorKind::AddrInUse => format!(
+    let advice = match source.raw_os_error() {
+        Some(libc::EADDRINUSE) => format!(
             ": another program, or another copy of this one, has it; stop that one (`ss -ltnp 'sport = :{}'` shows it) or \
              choose another port",
             at.port()
         ),
-        io::ErrorKind::PermissionDenied => format!(
+        Some(libc::EACCES) => format!(
             ": port {} needs the capability CAP_NET_BIND_SERVICE (or a lower net.ipv4.ip_unprivileged_port_start); grant it \
              or choose a port from 1024",
             at.port()
         ),
-        io::ErrorKind::AddrNotAvailable => ": this machine has no such address (`ip address` lists them)".to_owned(),
+        Some(libc::EADDRNOTAVAIL) => ": this machine has no such address (`ip address` lists them)".to_owned(),
         _other => String::new(),
     };
     Error::system(format!("{step} {at}{advice}"), source)

@@ -85,12 +85,12 @@ enum Course {
     Finished,
 }
 
-/// How far the start has come.
+/// Who was ever ready. Only rises.
 #[derive(PartialEq, Eq, PartialOrd)]
 enum Milestone {
-    NoneReady,
-    SomeReady,
-    AllReady,
+    Nobody,
+    Somebody,
+    Everybody,
 }
 
 impl Supervisor {
@@ -99,7 +99,7 @@ impl Supervisor {
         let posts = (0..settings.slots()).map(|_| Post::new()).collect();
         let budget = Budget::new(settings.intensity);
         let (next_id, jitter) = (WorkerId::FIRST, Jitter::new(seed));
-        let (course, milestone) = (Course::Running, Milestone::NoneReady);
+        let (course, milestone) = (Course::Running, Milestone::Nobody);
         Self {
             settings,
             master,
@@ -302,13 +302,13 @@ impl Supervisor {
         let worker = process.worker;
         self.posts[index].first = First::Settled;
         self.emit(Event::Ready(worker));
-        if self.milestone == Milestone::NoneReady {
-            self.milestone = Milestone::SomeReady;
+        if self.milestone == Milestone::Nobody {
+            self.milestone = Milestone::Somebody;
         }
         let initial = self.initial();
         let all = initial > 0 && self.posts[..initial].iter().all(Post::is_ready);
-        if all && self.milestone < Milestone::AllReady {
-            self.milestone = Milestone::AllReady;
+        if all && self.milestone < Milestone::Everybody {
+            self.milestone = Milestone::Everybody;
             self.emit(Event::AllReady { pid: self.master, addresses: self.addresses.clone(), workers: initial });
         }
     }

@@ -115,7 +115,7 @@ impl Supervisor {
 
     /// If the first worker of every initial slot failed and none was ever ready, there is no point in trying on.
     pub(super) fn give_up_if_never_ready(&mut self, now: Instant) {
-        if !matches!(self.course, Course::Running) || self.milestone != Milestone::NoneReady || self.initial() == 0 {
+        if !matches!(self.course, Course::Running) || self.milestone != Milestone::Nobody || self.initial() == 0 {
             return;
         }
         let ends: Option<Vec<(Slot, String)>> = self.posts[..self.initial()]

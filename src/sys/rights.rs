@@ -20,11 +20,9 @@ use nix::{
 /// What one packet brought.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// 0: the end of the stream, or an empty packet.
+    /// 0: the end of the stream, or an empty packet. A packet longer than the buffer is cut.
     pub(crate) len: usize,
     pub(crate) fds: Vec<OwnedFd>,
-    /// The packet was longer than the buffer.
-    pub(crate) truncated: bool,
     /// Fewer descriptors arrived than were sent.
     pub(crate) lost_fds: bool,
 }
@@ -77,7 +75,7 @@ pub(crate) fn recv(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received>
     // SAFETY: recvmsg has just filled `header` in, its control pointer leads to `control`, and this is the one call for it.
     let fds = unsafe { take_rights(&header) };
     let set = |flag| header.msg_flags & flag != 0;
-    Ok(Received { len, fds, truncated: set(libc::MSG_TRUNC), lost_fds: set(libc::MSG_CTRUNC) })
+    Ok(Received { len, fds, lost_fds: set(libc::MSG_CTRUNC) })
 }
 
 /// # Safety
@@ -138,7 +136,7 @@ mod tests {
         let mut buffer = [0; 16];
         let first = recv(&theirs, &mut buffer).unwrap();
         assert_eq!((&buffer[..first.len], first.fds.len()), (&b"with"[..], MAX_FDS));
-        assert!(!first.truncated && !first.lost_fds);
+        assert!(!first.lost_fds);
         assert!(fcntl(&first.fds[252], FcntlArg::F_GETFD).unwrap() & FdFlag::FD_CLOEXEC.bits() != 0);
         let second = recv(&theirs, &mut buffer).unwrap();
         assert_eq!((&buffer[..second.len], second.fds.len()), (&b"without"[..], 0));
@@ -150,7 +148,7 @@ mod tests {
         let (ours, theirs) = pair().unwrap();
         send(&ours, b"12345", &[]).unwrap();
         let received = recv(&theirs, &mut [0; 4]).unwrap();
-        assert!(received.len == 4 && received.truncated);
+        assert_eq!(received.len, 4);
         let too_many = vec![ours.as_fd(); MAX_FDS + 1];
         assert_eq!(send(&ours, b"x", &too_many).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }

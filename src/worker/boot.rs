@@ -13,7 +13,7 @@ use std::{
 use super::{Worker, WorkerExit, control::Control};
 use crate::{
     birth::{Birth, Launch},
-    error::Result,
+    error::{Error, Result},
     id::{Slot, WorkerId},
     role,
     sys::{fork::exit_now, owned, parent, signal},
@@ -42,7 +42,7 @@ fn prepare(birth: Birth) -> Result<Worker> {
     let master = birth.master;
     let wake = Control::wake()?;
     signal::worker_table(master, birth.seat.flags_for_ever(), wake.as_fd())
-        .map_err(|error| crate::Error::system("setting the worker's signal handlers", error))?;
+        .map_err(|error| Error::system("setting the worker's signal handlers", error))?;
     if !parent::die_with(master) {
         exit_now(ORPHANED);
     }

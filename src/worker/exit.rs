@@ -72,6 +72,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::error::Error;
 
     fn report(exit: impl WorkerExit) -> Result<(), String> {
         exit.report()
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn our_own_errors_keep_their_sources() {
-        let error = crate::Error::system("binding 1.2.3.4:5", io::Error::from_raw_os_error(13));
+        let error = Error::system("binding 1.2.3.4:5", io::Error::from_raw_os_error(13));
         assert_eq!(report(Err::<(), _>(error)), Err("binding 1.2.3.4:5: Permission denied (os error 13)".to_owned()));
     }
 }
