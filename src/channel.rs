@@ -20,13 +20,13 @@ use crate::{
 use nix::{
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{self, sockopt},
+    sys::socket::{self, Shutdown, sockopt},
 };
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind},
     mem,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 /// One end of a channel. The calls: [`send`](Self::send); [`flush`](Self::flush) when the poll says writable; [`recv`](Self::recv) when it says readable,
@@ -36,7 +36,7 @@ pub(crate) struct Channel {
     assembler: Assembler,
     queue: VecDeque<Waiting>,
     queued_bytes: usize,
-    /// The other end is gone or has half a frame: nothing can be sent any more.
+    /// The other end is gone, or has half a frame whose rest could not be sent.
     broken: bool,
 }
 
@@ -84,7 +84,8 @@ impl Channel {
     /// Sends `frame` behind everything that was sent before, or queues what the socket does not take.
     ///
     /// **Errors**: `WouldBlock`: the queue has no room for the whole frame; nothing of it was sent. `InvalidInput`: a message above the cap of the wire.
-    /// `BrokenPipe`: the other end is gone. Others, such as too many descriptors: nothing of the frame was sent.
+    /// `BrokenPipe`: the other end is gone, or the system failed in the middle of a frame; nothing can be sent any more. Others, such as too many
+    /// descriptors: nothing of the frame was sent.
     pub(crate) fn send(&mut self, frame: &Frame, mut descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         debug_assert_eq!(descriptors.len(), frame.kind().descriptors());
         let mut packets = frame.encode().map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
@@ -111,7 +112,7 @@ impl Channel {
 
     /// Sends of the queue what the socket takes.
     ///
-    /// **Errors**: the queue is dropped and the other end gets nothing more; [`send`](Self::send) says `BrokenPipe` from now on.
+    /// **Errors**: `BrokenPipe` as for [`send`](Self::send), once; the queue is dropped.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while let Some(Waiting { packet, descriptors }) = self.queue.front() {
             let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -184,7 +185,9 @@ impl Channel {
         self.broken = true;
         self.queue = VecDeque::new();
         self.queued_bytes = 0;
-        if is_gone(&error) { io::Error::new(ErrorKind::BrokenPipe, error) } else { error }
+        // If the other end lives, it must not wait for the rest of a frame. If not, there is nothing to shut down.
+        let _gone = socket::shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+        io::Error::new(ErrorKind::BrokenPipe, error)
     }
 }
 
@@ -212,7 +215,11 @@ fn is_gone(error: &io::Error) -> bool {
 fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
     // nix has no name for POLLRDHUP, and its `revents` is None where that is set.
     let mut socket = [PollFd::new(socket, PollFlags::from_bits_retain(libc::POLLRDHUP))];
-    poll(&mut socket, PollTimeout::ZERO)?;
+    while let Err(error) = poll(&mut socket, PollTimeout::ZERO) {
+        if error != nix::Error::EINTR {
+            return Err(error.into());
+        }
+    }
     Ok(socket[0].revents().is_none_or(|events| events.contains(PollFlags::POLLHUP)))
 }
 

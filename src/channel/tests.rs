@@ -1,14 +1,9 @@
 use super::*;
 use crate::wire::MESSAGE_MAX;
-use nix::{
-    fcntl::OFlag,
-    sys::socket::{Shutdown, shutdown},
-    unistd::pipe2,
-};
+use nix::{fcntl::OFlag, unistd::pipe2};
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::AsRawFd,
 };
 
 #[test]
@@ -134,7 +129,7 @@ fn an_empty_packet_is_malformed_and_not_the_end() {
 #[test]
 fn a_peer_that_shuts_down_its_end_has_closed() {
     let (mut master, worker) = Channel::pair().unwrap();
-    shutdown(worker.as_fd().as_raw_fd(), Shutdown::Write).unwrap();
+    socket::shutdown(worker.as_fd().as_raw_fd(), Shutdown::Write).unwrap();
     assert!(matches!(master.recv(&mut Buffer::default()), Ok(Incoming::Closed)));
 }
 

@@ -81,13 +81,9 @@ mod tests {
     #[test]
     fn every_kind_of_worker_function_is_accepted() {
         fn accept<R: WorkerExit>(_function: impl FnOnce() -> R) {}
-        accept(|| loop {});
-        accept(|| -> Result<Infallible, io::Error> {
-            loop {}
-        });
-        accept(|| -> Infallible {
-            loop {}
-        });
+        accept(|| panic!("is not called"));
+        accept(|| -> Result<Infallible, io::Error> { panic!("is not called") });
+        accept(|| -> Infallible { panic!("is not called") });
         assert_eq!(report(()), Ok(()));
         assert_eq!(report(Ok::<(), io::Error>(())), Ok(()));
         assert_eq!(report(Err::<(), _>("no disk")), Err("no disk".to_owned()));
