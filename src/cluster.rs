@@ -113,7 +113,7 @@ impl Cluster {
         self
     }
 
-    /// A worker that was asked to leave gets SIGTERM after this time. Default 30 s.
+    /// A worker that was asked to leave gets SIGTERM after this time. Default 30 s; `Duration::MAX` is never.
     pub fn drain_timeout(mut self, within: Duration) -> Self {
         self.settings.drain_timeout = within;
         self
@@ -197,7 +197,7 @@ impl Cluster {
             return Err(Error::new(Kind::InvalidConfig, format!("invalid configuration: {}", problems.join("; "))));
         }
         Master::start(Plan {
-            settings: self.settings,
+            settings: self.settings.bounded(),
             binds,
             signals: self.signals.unwrap_or(signals),
             launch: boot::launch(worker),

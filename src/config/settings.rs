@@ -56,6 +56,19 @@ impl Settings {
         self.max_workers.unwrap_or_else(|| self.workers.max(USUAL_SLOTS))
     }
 
+    /// "For ever" as a time that can be added to any instant.
+    pub(crate) fn bounded(mut self) -> Self {
+        let times = [
+            &mut self.backoff.first,
+            &mut self.backoff.most,
+            &mut self.ready_timeout,
+            &mut self.drain_timeout,
+            &mut self.terminate_timeout,
+        ];
+        times.into_iter().for_each(|time| *time = (*time).min(FOR_EVER));
+        self
+    }
+
     /// Everything that is wrong, in words that say what would be right.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -106,6 +119,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A worker that gets SIGTERM ends at once or not at all; strong-cluster-control and systemd helpers wait as long.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longer than any process lives, and far from the end of the clock.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +137,12 @@ mod tests {
         for word in ["0 workers", "no_restart_on(256)", "backoff(0ns", "intensity()", "ready_timeout(0)"] {
             assert!(problems.contains(word), "{word} is missing in {problems}");
         }
+    }
+
+    #[test]
+    fn no_time_is_too_long() {
+        let endless = Settings { drain_timeout: Duration::MAX, ..Settings::with_workers(1) }.bounded();
+        assert!(std::time::Instant::now().checked_add(endless.drain_timeout).is_some());
     }
 
     #[test]

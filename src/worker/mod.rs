@@ -45,6 +45,31 @@ use crate::{
 /// **Signals**: SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN and SIGTTOU do nothing here (a terminal sends them to the whole
 /// group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event` to drain and ends any other.
 /// What the function installs itself wins.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use mio_cluster::{Cluster, Worker, WorkerEvent};
+///
+/// // A worker without an address: it computes, and looks now and then whether it is to leave.
+/// fn compute(mut worker: Worker) -> Result<(), mio_cluster::Error> {
+///     while !worker.is_draining() {
+///         // … a piece of work …
+///         worker.dispatch()?;
+///         while let Some(event) = worker.next_event() {
+///             match event {
+///                 WorkerEvent::ReopenLogs => { /* … */ }
+///                 WorkerEvent::Drain { within } => println!("worker {} has {within:?} left", worker.id()),
+///                 _ => {}
+///             }
+///         }
+///     }
+///     Ok(())
+/// }
+///
+/// # fn main() -> Result<(), mio_cluster::Error> {
+/// Cluster::new().workers(2).drain_timeout(Duration::from_secs(5)).run(compute)
+/// # }
+/// ```
 pub struct Worker {
     id: WorkerId,
     slot: Slot,
