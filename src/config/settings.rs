@@ -72,9 +72,8 @@ impl Settings {
     /// Everything that is wrong, in words that say what would be right.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.workers == 0 {
-            problems
-                .push("0 workers serve nobody, give 1 or more (with manual() the number does not matter)".to_owned());
+        if self.workers == 0 && !self.manual {
+            problems.push("0 workers serve nobody, give 1 or more".to_owned());
         }
         if self.slots() > MAX_WORKERS {
             problems.push(format!("{} workers are more than the limit of {MAX_WORKERS}", self.slots()));

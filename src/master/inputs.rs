@@ -24,7 +24,7 @@ impl Master {
         while let Some(signal) = self.signals.as_ref().map_or(Ok(None), |signals| signals.next())? {
             match Wish::of(signal) {
                 Some(Wish::Stop(how)) => {
-                    log::info!(target: TARGET, "{signal}");
+                    log::info!(target: TARGET, "received {signal}");
                     self.supervisor.handle_stop(now, how, Some(signal));
                 }
                 Some(Wish::ReopenLogs) => self.broadcast(&Frame::ReopenLogs),
@@ -69,7 +69,7 @@ impl Master {
             Ok(None) => return,
             Err(error) => return log::error!(target: TARGET, "reaping worker {id} (pid {}): {error}", child.pid()),
         };
-        self.take_packets(now, id, usize::MAX);
+        self.take_packets(now, id, PACKETS_AT_EXIT);
         if let Some(child) = self.crew.remove(&id) {
             if let Err(error) = self.reactor.remove(child.pidfd()) {
                 log::error!(target: TARGET, "forgetting worker {id}: {error}");
@@ -163,3 +163,7 @@ impl Master {
 
 /// Packets of one worker per turn, so that one that floods its channel delays the others by little.
 const PACKETS: usize = 64;
+
+/// More than a socket holds (278 small packets with the usual buffer): all that the dead worker sent, but not all that a descendant
+/// with its end of the channel may go on sending.
+const PACKETS_AT_EXIT: usize = 1024;

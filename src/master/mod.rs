@@ -76,6 +76,8 @@ pub struct Master {
     seats: Seats,
     buffer: Buffer,
     events: VecDeque<Event>,
+    /// The last `dispatch` stopped before all was done.
+    unfinished: bool,
     end: End,
     launch: Option<Launch>,
     before_fork: Option<BeforeFork>,
@@ -119,7 +121,7 @@ impl Master {
             let added = reactor.add(signals, Ready::Signals);
             added.map_err(|error| Error::system("watching signals", error))?;
         }
-        let report = Report::new(now, settings.drain_timeout);
+        let report = Report::new(now, settings.drain_timeout, signals.is_some());
         report.started(if settings.manual { 0 } else { settings.workers }, &addresses);
         role::become_master();
         let process = std::process::id();
@@ -136,6 +138,7 @@ impl Master {
             seats,
             buffer: Buffer::default(),
             events: VecDeque::new(),
+            unfinished: false,
             end: End::NotYet,
             launch: Some(launch),
             before_fork,
@@ -155,6 +158,7 @@ impl Master {
     /// ([`is_never_ready`](Error::is_never_ready)), restarting was given up ([`is_gave_up`](Error::is_gave_up)), workers that may not be
     /// restarted ended badly. Before that, only if the operating system refuses the master's own descriptors.
     pub fn dispatch(&mut self) -> Result<()> {
+        self.unfinished = true;
         for _ in 0..ROUNDS {
             let ready = self.reactor.ready()?;
             let now = Instant::now();
@@ -163,6 +167,7 @@ impl Master {
             self.supervisor.handle_timeout(now);
             self.act(now)?;
             if idle {
+                self.unfinished = false;
                 break;
             }
         }
@@ -178,6 +183,9 @@ impl Master {
         self.supervisor.handle_idle();
         if let Err(error) = self.act(Instant::now()) {
             log::error!(target: TARGET, "{error:#}");
+        }
+        if std::mem::take(&mut self.unfinished) {
+            self.reactor.poke();
         }
         None
     }
@@ -333,5 +341,6 @@ fn seed() -> u64 {
 
 pub(crate) const TARGET: &str = "mio_cluster::master";
 
-/// Turns per `dispatch`. More work than this re-arms the descriptor, so that a flood from workers cannot keep the program's loop.
+/// Turns per `dispatch`, so that a flood from workers cannot keep the program's loop. If more is left the descriptor is made
+/// readable anew once the events are taken: an edge-triggered loop would not come back by itself.
 const ROUNDS: usize = 64;

@@ -125,6 +125,13 @@ impl Reactor {
         Ok(())
     }
 
+    /// Makes the descriptor readable once more, which an edge-triggered loop notices.
+    pub(super) fn poke(&mut self) {
+        // It fails only if the counter is full, and then the descriptor is readable.
+        let _ = self.bell.write(1);
+        self.rings = true;
+    }
+
     fn poll(&self, timeout: EpollTimeout) -> Result<Vec<Ready>> {
         let mut events = [EpollEvent::empty(); BATCH];
         let count = match self.epoll.wait(&mut events, timeout) {

@@ -16,6 +16,7 @@ use crate::{
 pub(super) struct Report {
     started: Instant,
     drain_timeout: Duration,
+    owns_signals: bool,
     all_ready: bool,
     stopping: Option<Instant>,
     /// Slots whose fork fails, and the last reason that was logged.
@@ -25,9 +26,18 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(started: Instant, drain_timeout: Duration) -> Self {
+    pub(super) fn new(started: Instant, drain_timeout: Duration, owns_signals: bool) -> Self {
         let (all_ready, stopping, failing) = (false, None, HashSet::new());
-        Self { started, drain_timeout, all_ready, stopping, failing, last_failure: String::new(), deaf_said: false }
+        Self {
+            started,
+            drain_timeout,
+            owns_signals,
+            all_ready,
+            stopping,
+            failing,
+            last_failure: String::new(),
+            deaf_said: false,
+        }
     }
 
     pub(super) fn started(&self, workers: usize, addresses: &[Address]) {
@@ -62,11 +72,14 @@ impl Report {
             Event::Stopping(Shutdown::Drain) => {
                 self.stopping = Some(now);
                 let (all, within) = (count(live, "worker"), self.drain_timeout);
-                log::info!(target: TARGET, "stopping: {all} may take {within:?} to finish; the same signal again ends them at once");
+                let again = if self.owns_signals { "; the same signal again ends them at once" } else { "" };
+                log::info!(target: TARGET, "stopping: {all} may take {within:?} to finish{again}");
             }
             Event::Stopping(Shutdown::Now) => {
                 self.stopping.get_or_insert(now);
-                log::warn!(target: TARGET, "stopping at once: {} killed", count(live, "worker"));
+                if live > 0 {
+                    log::warn!(target: TARGET, "stopping at once: {} killed", count(live, "worker"));
+                }
             }
         }
     }
