@@ -1,0 +1,49 @@
+//! An HTTP/1 server on forked workers, each with its own mio loop; the target of load tests.
+//!
+//! ```text
+//! cargo run --release --example http_server -- --listen 127.0.0.1:8000 --workers 2
+//! ```
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/` | `Hello, World!` |
+//! | `/cluster` | `Running on worker with id ==> N` |
+//! | `/pid` | the worker's process id |
+//! | `/sleep/MS` | after MS milliseconds, in which the worker does nothing else (at most 60 000) |
+//! | `/bytes/N` | N bytes (at most 64 MiB), never held in memory |
+//! | `/exit/CODE` | and then the worker ends with that code |
+//!
+//! The HTTP knows no sockets: `status`, `request`, `routes`, `output`, `session`, each using only those before it. The
+//! worker's loop is `connection` (a session and its socket), `table`, `door` and `server`.
+
+mod connection;
+mod door;
+mod output;
+mod request;
+mod routes;
+mod server;
+mod session;
+mod status;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about = "HTTP/1 server on forked workers", long_about = None)]
+struct Options {
+    #[command(flatten)]
+    server: support::ServerOptions,
+}
+
+fn main() -> ExitCode {
+    support::start_log();
+    let options = Options::parse().server;
+    let addresses = options.listen.clone();
+    options.run(move |worker| server::serve(worker, &addresses))
+}

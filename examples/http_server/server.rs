@@ -1,0 +1,226 @@
+//! A worker: its own mio loop, its own listeners, every connection that it accepted, and an orderly end.
+//!
+//! Drain: what waits at the doors is accepted, then they are closed; from the first turn on every answer says
+//! `Connection: close`; the worker function returns when no connection is left. A peer that stalls in the middle of a
+//! request or an answer is waited for; the cluster's drain timeout is what bounds that.
+
+use std::{
+    collections::VecDeque,
+    fmt::Display,
+    io,
+    time::{Duration, Instant},
+};
+
+use mio_cluster::{
+    Worker,
+    mio::{Events, Poll, Token, event::Event},
+};
+
+use crate::{
+    connection::{Connection, Progress},
+    door::Door,
+    routes::Host,
+    table::Table,
+};
+
+/// The worker function: serves the named addresses until the worker is asked to leave.
+pub(crate) fn serve(mut worker: Worker, addresses: &[String]) -> io::Result<()> {
+    let mut server = Server::new(&mut worker, addresses)?;
+    let mut events = Events::with_capacity(EVENTS);
+    while !server.is_finished() {
+        let timeout = server.timeout();
+        worker.poll(&mut server.poll, &mut events, timeout)?;
+        server.turn(&worker, &events);
+    }
+    Ok(())
+}
+
+struct Server {
+    poll: Poll,
+    doors: Vec<Door>,
+    connections: Table<Connection>,
+    /// Had more to do than one turn allows.
+    unfinished: Vec<Token>,
+    /// In the order of their deadlines; may name connections that are gone already.
+    lingering: VecDeque<(Instant, Token)>,
+    drain: Drain,
+    /// Where every read goes first, so that an idle connection holds no buffer.
+    buffer: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    NotAsked,
+    /// Idle connections may still bring a request that was on its way.
+    Grace {
+        until: Instant,
+    },
+    /// A connection is closed as soon as it is idle.
+    Over,
+}
+
+impl Server {
+    fn new(worker: &mut Worker, addresses: &[String]) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let open = |(at, name): (usize, &String)| Door::open(worker, name, poll.registry(), Token(at));
+        let doors = addresses.iter().enumerate().map(open).collect::<io::Result<Vec<Door>>>()?;
+        Ok(Self {
+            poll,
+            doors,
+            connections: Table::new(),
+            unfinished: Vec::new(),
+            lingering: VecDeque::new(),
+            drain: Drain::NotAsked,
+            buffer: vec![0; READ],
+        })
+    }
+
+    fn turn(&mut self, worker: &Worker, events: &Events) {
+        let now = Instant::now();
+        self.notice_drain(worker, now);
+        for token in std::mem::take(&mut self.unfinished) {
+            self.work(token, worker, now);
+        }
+        for event in events {
+            self.handle(event, worker, now);
+        }
+        self.accept(now);
+        self.end_lingering(now);
+        self.end_grace(worker, now);
+    }
+
+    fn is_finished(&self) -> bool {
+        let nobody_left = self.drain != Drain::NotAsked && self.connections.len() == 0;
+        nobody_left && self.doors.iter().all(Door::is_stuck)
+    }
+
+    /// How long the next poll may wait; an idle worker has no deadline and is woken by nothing.
+    fn timeout(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let unfinished = (!self.unfinished.is_empty()).then_some(now);
+        let grace = match self.drain {
+            Drain::Grace { until } => Some(until),
+            Drain::NotAsked | Drain::Over => None,
+        };
+        let lingering = self.lingering.front().map(|&(until, _)| until);
+        let doors = self.doors.iter().filter_map(|door| door.due(now)).min();
+        let next = [unfinished, grace, lingering, doors].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    fn notice_drain(&mut self, worker: &Worker, now: Instant) {
+        if self.drain == Drain::NotAsked && worker.is_draining() {
+            log::info!("worker {} drains {} connections", worker.id(), self.connections.len());
+            self.drain = Drain::Grace { until: now + IDLE_GRACE };
+            self.doors.iter_mut().for_each(Door::knock);
+        }
+    }
+
+    fn handle(&mut self, event: &Event, worker: &Worker, now: Instant) {
+        if let Some(door) = self.doors.iter_mut().find(|door| door.token() == event.token()) {
+            door.knock();
+        } else if let Some(connection) = self.connections.get_mut(event.token()) {
+            connection.note(event);
+            self.work(event.token(), worker, now);
+        }
+    }
+
+    fn work(&mut self, token: Token, worker: &Worker, now: Instant) {
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        match connection.work(worker, &mut self.buffer) {
+            Progress::Waiting if self.drain == Drain::Over && connection.is_idle() => self.close(token),
+            Progress::Waiting => {}
+            Progress::Unfinished => self.unfinished.push(token),
+            Progress::Lingering => {
+                self.lingering.push_back((now + LINGER, token));
+                self.unfinished.push(token);
+            }
+            Progress::Closed => self.close(token),
+            Progress::Exit(code) => end_process(worker, code),
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        let registry = self.poll.registry();
+        for door in &mut self.doors {
+            door.accept(now, |stream| {
+                let admitted = self.connections.insert_with(|token| Connection::register(stream, registry, token));
+                if let Err(error) = admitted {
+                    log::warn!("a connection is dropped: {error}");
+                }
+            });
+        }
+        if self.drain != Drain::NotAsked {
+            // `drain` was set before the accepts, so an empty queue stays empty: nobody is left behind a closed door.
+            let (empty, rest) = self.doors.drain(..).partition(Door::is_empty);
+            self.doors = rest;
+            Vec::into_iter(empty).for_each(|door| door.close(registry));
+        }
+    }
+
+    fn end_lingering(&mut self, now: Instant) {
+        while let Some(&(until, token)) = self.lingering.front() {
+            if until > now {
+                return;
+            }
+            self.lingering.pop_front();
+            self.close(token);
+        }
+    }
+
+    fn end_grace(&mut self, worker: &Worker, now: Instant) {
+        if !matches!(self.drain, Drain::Grace { until } if until <= now) {
+            return;
+        }
+        self.drain = Drain::Over;
+        for token in self.connections.tokens() {
+            if let Some(connection) = self.connections.get_mut(token) {
+                connection.look_again();
+            }
+            self.work(token, worker, now);
+        }
+    }
+
+    fn close(&mut self, token: Token) {
+        // Dropping the stream closes it, and the kernel takes it out of the poll.
+        drop(self.connections.remove(token));
+        // A descriptor is free again.
+        self.doors.iter_mut().for_each(Door::retry);
+    }
+}
+
+impl Host for Worker {
+    fn worker(&self) -> impl Display {
+        self.id()
+    }
+
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn is_draining(&self) -> bool {
+        Worker::is_draining(self)
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+#[expect(clippy::exit, reason = "what /exit/CODE is for")]
+fn end_process(worker: &Worker, code: u8) -> ! {
+    log::warn!("worker {} exits with code {code}, as a request told it to", worker.id());
+    std::process::exit(code.into())
+}
+
+/// From the start of the drain. Closing idle connections at once would reset a request that its client has already
+/// sent; within a second it is here, and its answer tells the client to close.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a peer may take to close after its last answer: some round trips.
+const LINGER: Duration = Duration::from_secs(1);
+
+const EVENTS: usize = 1024;
+
+/// A loopback client with many requests in flight fills it; of an idle worker it is never touched.
+const READ: usize = 64 << 10;

@@ -1,0 +1,78 @@
+//! What every example server has in common: its command line, its log, its events on stdout and its exit code.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Args;
+use mio_cluster::{Cluster, Event, Worker, WorkerExit};
+
+#[derive(Args)]
+pub(crate) struct ServerOptions {
+    /// Address to serve; repeatable; port 0 lets the kernel choose
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: Vec<String>,
+    /// Worker processes [default: the CPUs that this process may use]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// How new connections are spread over the workers: auto or kernel
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = balance)]
+    balance: Balance,
+    /// Print the cluster's events on stdout, one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Balance {
+    Auto,
+    Kernel,
+}
+
+impl ServerOptions {
+    /// Runs the cluster until it is stopped and says how it went, in the log and as the exit code.
+    pub(crate) fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> ExitCode {
+        match self.balance {
+            Balance::Auto => log::info!("balance auto: this version leaves it to the kernel's hash"),
+            Balance::Kernel => {}
+        }
+        let mut cluster = self.listen.into_iter().fold(Cluster::new(), Cluster::listen);
+        if let Some(workers) = self.workers {
+            cluster = cluster.workers(workers);
+        }
+        let mut json = self.json;
+        let ended = cluster.run_with(worker, move |_master, event| json = json && print(&event));
+        match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                log::error!("{error:?}");
+                ExitCode::from(error.exit_code())
+            }
+        }
+    }
+}
+
+/// To stderr; `RUST_LOG` overrides the level.
+pub(crate) fn start_log() {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+}
+
+/// Whether there is still somebody who reads: a server outlives the script that started it.
+fn print(event: &Event) -> bool {
+    let mut out = io::stdout().lock();
+    let printed = writeln!(out, "{}", event.to_json()).and_then(|()| out.flush());
+    if let Err(error) = &printed {
+        log::warn!("stdout: {error}; no more events are printed");
+    }
+    printed.is_ok()
+}
+
+fn balance(text: &str) -> Result<Balance, String> {
+    match text {
+        "auto" => Ok(Balance::Auto),
+        "kernel" => Ok(Balance::Kernel),
+        "least-loaded" | "cpu" | "source-ip" => Err("not available in this version, use auto or kernel".to_owned()),
+        _unknown => Err("expected auto or kernel".to_owned()),
+    }
+}
