@@ -21,6 +21,7 @@ mod wire;
 
 // F2: the operating system. `sys` holds all of the crate's unsafe code.
 mod net;
+mod pollable;
 mod role;
 mod scoreboard;
 mod sys;

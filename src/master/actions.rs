@@ -168,6 +168,15 @@ pub(super) fn only_thread(step: &str) -> Result<()> {
     })
 }
 
+/// Names at start what would otherwise fail at every fork.
+pub(super) fn kernel_suffices() -> Result<()> {
+    let probe = PidFd::open(std::process::id()).map(drop);
+    probe.map_err(|error| {
+        let text = "the kernel refuses pidfd_open: Linux 5.10 or newer is needed, and a seccomp filter that lets the call through";
+        Error::system(text, error)
+    })
+}
+
 fn not_forked(error: io::Error) -> Error {
     let advice = match error.raw_os_error() {
         Some(nix::libc::EAGAIN) => "; the limit of processes is reached (`ulimit -u`, pids.max of the control group)",

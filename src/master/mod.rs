@@ -13,14 +13,11 @@ mod signals;
 
 use std::{
     collections::VecDeque,
-    io,
     marker::PhantomData,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
-
-use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
 
 use self::{
     crew::Crew,
@@ -36,6 +33,7 @@ use crate::{
     event::{Address, Event, Shutdown, WorkerInfo},
     id::{Signal, Slot, WorkerId},
     net::Claim,
+    pollable::pollable,
     role,
     scoreboard::Seats,
     supervisor::Supervisor,
@@ -111,6 +109,7 @@ impl Master {
         let Plan { settings, binds, signals, launch, before_fork } = plan;
         let now = Instant::now();
         actions::only_thread("start")?;
+        actions::kernel_suffices()?;
         let claims = binds.iter().map(Claim::take).collect::<Result<Vec<Claim>>>()?;
         let binds: Arc<[Bind]> = claims.iter().map(|claim| claim.bind().clone()).collect();
         let addresses: Vec<Address> = claims.iter().map(Claim::address).collect();
@@ -313,25 +312,7 @@ impl AsFd for Master {
     }
 }
 
-impl AsRawFd for Master {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl Source for Master {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).deregister(registry)
-    }
-}
+pollable!(Master);
 
 /// Different in every master, so that two clusters of one machine do not back off in step.
 fn seed() -> u64 {

@@ -3,14 +3,14 @@
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use mio::{Interest, Registry, Token, event::Source, net::TcpStream, unix::SourceFd};
+use mio::net::TcpStream;
 use nix::{
     errno::Errno,
     libc,
@@ -20,6 +20,7 @@ use nix::{
 use super::control::Control;
 use crate::{
     error::{Error, Result},
+    pollable::pollable,
     sys::owned::Owned,
 };
 
@@ -122,25 +123,7 @@ impl AsFd for Listener {
     }
 }
 
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.poller.as_raw_fd()
-    }
-}
-
-impl Source for Listener {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).deregister(registry)
-    }
-}
+pollable!(Listener);
 
 /// Errors that `accept` reports for one connection (accept(2): treat them like EAGAIN, by trying the next).
 fn is_of_the_connection(error: &io::Error) -> bool {

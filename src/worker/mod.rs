@@ -12,12 +12,11 @@ use std::{
     cell::Cell,
     fmt, io,
     marker::PhantomData,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
     time::Duration,
 };
 
-use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
 use nix::sys::eventfd::EventFd;
 
 use self::control::Control;
@@ -29,6 +28,7 @@ use crate::{
     event::WorkerEvent,
     id::{Slot, WorkerId},
     net::door,
+    pollable::pollable,
     scoreboard::LAYOUT,
     sys::{owned::Owned, parent},
     wire::Frame,
@@ -233,22 +233,4 @@ impl AsFd for Worker {
     }
 }
 
-impl AsRawFd for Worker {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl Source for Worker {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).deregister(registry)
-    }
-}
+pollable!(Worker);
