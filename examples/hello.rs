@@ -10,7 +10,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(mut worker: Worker) -> io::Result<()> {
-    let answer = format!("HTTP/1.0 200 OK\r\n\r\nHello from worker {}\n", worker.id());
+    let body = format!("Hello from worker {}\n", worker.id());
+    let answer = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let (mut poll, mut events, mut listener) = (Poll::new()?, Events::with_capacity(256), worker.listen()?);
     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
     let (mut clients, mut last) = (HashMap::new(), Token(0));

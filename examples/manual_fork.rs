@@ -82,7 +82,8 @@ fn answered(client: &mut TcpStream) -> bool {
         Ok(0) | Err(_) => return true,
         Ok(_request) => {}
     }
-    let answer = format!("HTTP/1.0 200 OK\r\n\r\nhello world from process {}\n", std::process::id());
+    let body = format!("hello world from process {}\n", std::process::id());
+    let answer = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     if let Err(error) = client.write_all(answer.as_bytes()) {
         log::debug!("a client left before its answer: {error}");
     }
