@@ -151,6 +151,7 @@ fn a_pipeline_is_answered_at_once_until_the_output_is_full() {
     let input = large.repeat(2);
     assert_eq!(session.answer(input.as_bytes(), &host, &mut output), (large.len(), Next::Write));
     let first = drain(&mut output);
+    assert!(first.ends_with(&[b"\r\n\r\n".as_slice(), &[b'x'; 1_000_000]].concat()));
     assert_eq!(session.answer(&input.as_bytes()[large.len()..], &host, &mut output), (large.len(), Next::Read));
     assert!(first.ends_with(&drain(&mut output)), "the second answer is whole and like the first");
 }
