@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -80,8 +81,7 @@ impl Master {
 
     /// In the child.
     fn be_born(&mut self, slot: Slot, id: WorkerId, channel: Channel, seat: Seat) -> ! {
-        let owner = self.claims.first().map_or(0, |claim| claim.owner());
-        let (binds, drain_timeout) = (self.binds.clone(), self.drain_timeout);
+        let (binds, owner, drain_timeout) = (Arc::clone(self.ports.binds()), self.ports.owner(), self.drain_timeout);
         let birth = Birth { slot, id, master: self.process, channel, seat: seat.share(), binds, owner, drain_timeout };
         // Never dropped: its place is the master's.
         std::mem::forget(seat);
@@ -147,7 +147,7 @@ impl Master {
     /// The last action: ports and signals are given back.
     fn finish(&mut self, now: Instant, outcome: Outcome) {
         self.report.finished(now, &outcome);
-        self.claims.clear();
+        self.ports.give_back();
         if let Some(signals) = self.signals.take() {
             if let Err(error) = self.reactor.remove(&signals) {
                 log::error!(target: TARGET, "forgetting signals: {error}");

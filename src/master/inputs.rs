@@ -98,14 +98,14 @@ impl Master {
 
     /// Checks the worker's socket and opens it for connections: in one place, so that sockets join the kernel's group in one order.
     fn open(&mut self, now: Instant, id: WorkerId, index: u16, descriptors: Vec<OwnedFd>) {
-        let opened = match (self.binds.get(usize::from(index)), descriptors.first()) {
+        let opened = match (self.ports.binds().get(usize::from(index)), descriptors.first()) {
             (Some(bind), Some(socket)) => door::admit(bind, socket),
             (None, _) => return self.garbled(id, &format!("there is no address number {index}")),
             (Some(_), None) => return self.garbled(id, "a listen request without its socket"),
         };
         match opened {
             Ok(()) => {
-                self.supervisor.handle_listening(now, id, &self.addresses[usize::from(index)]);
+                self.supervisor.handle_listening(now, id, &self.ports.addresses()[usize::from(index)]);
                 self.answer(id, &Frame::Granted { address: index });
             }
             Err(error) => {

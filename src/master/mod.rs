@@ -15,7 +15,6 @@ use std::{
     collections::VecDeque,
     marker::PhantomData,
     os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -32,7 +31,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::{Address, Event, Shutdown, WorkerInfo},
     id::{Signal, Slot, WorkerId},
-    net::Claim,
+    net::Ports,
     pollable::pollable,
     role,
     scoreboard::Seats,
@@ -68,9 +67,7 @@ pub struct Master {
     crew: Crew,
     reactor: Reactor,
     signals: Option<Signals>,
-    claims: Vec<Claim>,
-    binds: Arc<[Bind]>,
-    addresses: Vec<Address>,
+    ports: Ports,
     seats: Seats,
     buffer: Buffer,
     events: VecDeque<Event>,
@@ -110,30 +107,20 @@ impl Master {
         let now = Instant::now();
         actions::only_thread("start")?;
         actions::kernel_suffices()?;
-        let claims = binds.iter().map(Claim::take).collect::<Result<Vec<Claim>>>()?;
-        let binds: Arc<[Bind]> = claims.iter().map(|claim| claim.bind().clone()).collect();
-        let addresses: Vec<Address> = claims.iter().map(Claim::address).collect();
+        let ports = Ports::claim(&binds)?;
         let seats = Seats::new(settings.slots()).map_err(|error| Error::system("making the scoreboard", error))?;
         let reactor = Reactor::new()?;
-        let signals = if signals { Some(Signals::own()?) } else { None };
-        if let Some(signals) = &signals {
-            let added = reactor.add(signals, Ready::Signals);
-            added.map_err(|error| Error::system("watching signals", error))?;
-        }
-        let report = Report::new(now, settings.drain_timeout, signals.is_some());
-        report.started(if settings.manual { 0 } else { settings.workers }, &addresses);
+        let signals = if signals { Some(Signals::own(&reactor)?) } else { None };
+        let report = Report::new(now, &settings, signals.is_some());
+        report.started(&settings, ports.addresses());
         role::become_master();
-        let process = std::process::id();
-        let drain_timeout = settings.drain_timeout;
-        let supervisor = Supervisor::new(settings, process, addresses.clone(), seed());
+        let (process, drain_timeout) = (std::process::id(), settings.drain_timeout);
         let mut master = Self {
-            supervisor,
+            supervisor: Supervisor::new(settings, process, ports.addresses().to_vec(), seed()),
             crew: Crew::new(),
             reactor,
             signals,
-            claims,
-            binds,
-            addresses,
+            ports,
             seats,
             buffer: Buffer::default(),
             events: VecDeque::new(),
@@ -266,7 +253,7 @@ impl Master {
 
     /// The cluster's addresses with their real ports, in the order of the builder.
     pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+        self.ports.addresses()
     }
 
     /// The live workers, in slot order.
@@ -300,7 +287,7 @@ impl Drop for Master {
 impl std::fmt::Debug for Master {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Master")
-            .field("addresses", &self.addresses)
+            .field("addresses", &self.ports.addresses())
             .field("workers", &self.crew.len())
             .finish_non_exhaustive()
     }

@@ -8,6 +8,7 @@ use std::{
 
 use super::TARGET;
 use crate::{
+    config::Settings,
     event::{Address, Cause, Event, ExitStatus, Shutdown, WorkerRef},
     id::Slot,
     supervisor::Outcome,
@@ -26,7 +27,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(started: Instant, drain_timeout: Duration, owns_signals: bool) -> Self {
+    pub(super) fn new(started: Instant, settings: &Settings, owns_signals: bool) -> Self {
+        let drain_timeout = settings.drain_timeout;
         let (all_ready, stopping, failing) = (false, None, HashSet::new());
         Self {
             started,
@@ -40,9 +42,13 @@ impl Report {
         }
     }
 
-    pub(super) fn started(&self, workers: usize, addresses: &[Address]) {
+    pub(super) fn started(&self, settings: &Settings, addresses: &[Address]) {
         let pid = std::process::id();
-        log::info!(target: TARGET, "master {pid} starts {}{}", count(workers, "worker"), on(addresses));
+        if settings.manual {
+            log::info!(target: TARGET, "master {pid} waits for the program to fork workers{}", on(addresses));
+        } else {
+            log::info!(target: TARGET, "master {pid} starts {}{}", count(settings.workers, "worker"), on(addresses));
+        }
     }
 
     pub(super) fn event(&mut self, now: Instant, event: &Event, live: usize) {

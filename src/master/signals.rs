@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::libc;
 
+use super::reactor::{Reactor, Ready};
 use crate::{
     error::{Error, Result},
     event::Shutdown,
@@ -28,13 +29,14 @@ pub(super) enum Wish {
 
 impl Signals {
     /// INT, HUP and QUIT that are ignored (nohup, background jobs of simple shells) stay ignored.
-    pub(super) fn own() -> Result<Self> {
+    pub(super) fn own(reactor: &Reactor) -> Result<Self> {
         let ignorable = [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
         let kept = |signal: &i32| !(ignorable.contains(signal) && is_ignored(*signal));
         let signals: Vec<i32> = OWNED.into_iter().filter(kept).collect();
         let step = |error| Error::system("taking over the master's signals", error);
         let before = SignalMask::block(&signals).map_err(step)?;
-        match SignalFd::new(&signals) {
+        let watched = SignalFd::new(&signals).and_then(|fd| reactor.add(&fd, Ready::Signals).map(|()| fd));
+        match watched {
             Ok(fd) => Ok(Self { fd, before }),
             Err(error) => {
                 before.restore().map_err(step)?;

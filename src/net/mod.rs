@@ -8,12 +8,14 @@
 
 mod claim;
 pub(crate) mod door;
+mod ports;
 
 use std::io;
 
 use nix::libc;
 
 pub(crate) use claim::Claim;
+pub(crate) use ports::Ports;
 
 use crate::{config::Bind, error::Error};
 
