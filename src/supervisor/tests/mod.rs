@@ -1,1 +1,13 @@
 //! Tests of the supervisor.
+//!
+//! `rig` drives one supervisor and shows everything that goes in and comes out to `referee`, which knows the rules of the design
+//! and nothing of the supervisor's code. On it stand the tables (`by_hand` and what uses it).
+
+mod by_hand;
+mod ends;
+mod first_starts;
+mod pace;
+mod referee;
+mod requests;
+mod rig;
+mod steps;

@@ -1,0 +1,178 @@
+//! A rig whose kernel does what the test says; any broken rule panics.
+
+use std::time::Duration;
+
+use super::{
+    referee::At,
+    rig::{Input, Kernel, Rig},
+};
+use crate::{
+    config::{Restart, Settings},
+    event::{Event, ExitStatus, WorkerInfo},
+    id::{Signal, WorkerId},
+    supervisor::{Action, Outcome, SpawnFailure},
+};
+
+pub(super) struct ByHand {
+    rig: Rig<Hands>,
+}
+
+/// What becomes of a fork.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Forks {
+    Work,
+    Fail(SpawnFailure),
+    /// The test reports the result itself.
+    AreAwaited,
+}
+
+/// What the supervisor wanted of the kernel.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Did {
+    Spawn(usize, u64),
+    Ask(u64),
+    Signal(u64, Signal),
+}
+
+struct Hands {
+    forks: Forks,
+    did: Vec<Did>,
+}
+
+impl ByHand {
+    /// A started cluster with one address.
+    pub(super) fn start(settings: Settings) -> Self {
+        Self::start_with(settings, Forks::Work, 7)
+    }
+
+    pub(super) fn start_with(settings: Settings, forks: Forks, seed: u64) -> Self {
+        let mut rig = Rig::new(settings, 1, seed, Hands { forks, did: Vec::new() });
+        rig.start().unwrap();
+        Self { rig }
+    }
+
+    pub(super) fn forks(&mut self, forks: Forks) -> &mut Self {
+        self.rig.kernel.forks = forks;
+        self
+    }
+
+    /// Feeds an input and ends the turn.
+    #[track_caller]
+    pub(super) fn feed(&mut self, input: Input) -> &mut Self {
+        self.rig.feed(input).and_then(|()| self.rig.settle()).unwrap_or_else(|rule| panic!("{input:?}: {rule}"));
+        self
+    }
+
+    #[track_caller]
+    pub(super) fn pass(&mut self, time: Duration) -> &mut Self {
+        self.rig.now += time;
+        self.rig.settle().unwrap_or_else(|rule| panic!("after {time:?}: {rule}"));
+        self
+    }
+
+    /// Goes to the next deadline.
+    #[track_caller]
+    pub(super) fn wait(&mut self) -> Duration {
+        let timeout = self.rig.timeout().expect("something is due");
+        let time = timeout.saturating_sub(self.rig.now);
+        self.pass(time);
+        time
+    }
+
+    #[track_caller]
+    pub(super) fn listens(&mut self, worker: u64) -> &mut Self {
+        self.feed(Input::Listening(id(worker), 0))
+    }
+
+    #[track_caller]
+    pub(super) fn dies(&mut self, worker: u64, status: ExitStatus) -> &mut Self {
+        self.feed(Input::Exited(id(worker), status))
+    }
+
+    /// What was done since the last look.
+    pub(super) fn did(&mut self) -> Vec<Did> {
+        std::mem::take(&mut self.rig.kernel.did)
+    }
+
+    pub(super) fn events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.rig.events)
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerInfo> {
+        self.rig.workers()
+    }
+
+    /// The program has taken all events: how the cluster ended, if it did.
+    #[track_caller]
+    pub(super) fn end(&mut self) -> Option<Outcome> {
+        self.rig.idle().unwrap_or_else(|rule| panic!("{rule}"));
+        self.rig.outcome.take()
+    }
+
+    /// Every worker dies of SIGKILL.
+    #[track_caller]
+    pub(super) fn all_die(&mut self) -> &mut Self {
+        for worker in self.workers() {
+            self.dies(worker.id.as_u64(), killed(9));
+        }
+        self
+    }
+
+    /// The delay that the one `Backoff` since the last look announced, and its count; `None`: there was none.
+    pub(super) fn backoff(&mut self) -> Option<(Duration, u32)> {
+        let mut found = None;
+        for event in self.events() {
+            if let Event::Backoff { delay, deaths, .. } = event {
+                found = Some((delay, deaths));
+            }
+        }
+        found
+    }
+}
+
+impl Kernel for Hands {
+    fn perform(&mut self, _now: At, action: &Action) -> Vec<Input> {
+        match action {
+            Action::Spawn { slot, id } => {
+                self.did.push(Did::Spawn(slot.index(), id.as_u64()));
+                match self.forks {
+                    Forks::Work => return vec![Input::Spawned(*id, pid(id.as_u64()))],
+                    Forks::Fail(failure) => return vec![Input::SpawnFailed(*id, failure)],
+                    Forks::AreAwaited => {}
+                }
+            }
+            Action::Ask { id, .. } => self.did.push(Did::Ask(id.as_u64())),
+            Action::Signal { id, signal } => self.did.push(Did::Signal(id.as_u64(), *signal)),
+            Action::Emit(_) | Action::Finish(_) => {}
+        }
+        Vec::new()
+    }
+}
+
+pub(super) fn id(raw: u64) -> WorkerId {
+    WorkerId::from_raw(raw)
+}
+
+pub(super) fn pid(id: u64) -> u32 {
+    4000 + id as u32
+}
+
+pub(super) fn exited(code: i32) -> ExitStatus {
+    ExitStatus::from_wait_status(code << 8)
+}
+
+pub(super) fn killed(signal: i32) -> ExitStatus {
+    ExitStatus::from_wait_status(signal)
+}
+
+pub(super) fn policy(workers: usize, restart: Restart) -> Settings {
+    Settings { restart, ..Settings::with_workers(workers) }
+}
+
+pub(super) fn manual(most: usize) -> Settings {
+    Settings { manual: true, max_workers: Some(most), ..Settings::with_workers(1) }
+}
+
+pub(super) fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}

@@ -1,0 +1,66 @@
+//! "Never ready": when the first starts of a cluster fail it ends at once instead of trying for ever.
+
+use std::time::Duration;
+
+use super::{
+    by_hand::{ByHand, Did, Forks, exited, id, killed, policy},
+    rig::Input,
+};
+use crate::{
+    config::{Intensity, Restart, Settings},
+    event::{Cause, Event},
+    id::Signal,
+    supervisor::SpawnFailure,
+};
+
+fn three() -> ByHand {
+    let mut cluster = ByHand::start(policy(3, Restart::Always));
+    cluster.did();
+    cluster
+}
+
+/// The end of a cluster that never was ready; panics if it goes on.
+#[track_caller]
+fn error_of(cluster: &mut ByHand) -> String {
+    let error = cluster.all_die().end().expect("the cluster has ended").into_result().unwrap_err();
+    assert!(error.is_never_ready() && error.exit_code() == 3, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn one_that_was_ready_is_enough_to_go_on() {
+    let mut cluster = three();
+    cluster.listens(2).dies(2, exited(1)).dies(1, exited(1)).dies(3, exited(1)).dies(4, exited(1));
+    assert_eq!(cluster.end(), None);
+    cluster.pass(Duration::from_secs(3600));
+    assert_eq!(cluster.workers().len(), 3);
+}
+
+#[test]
+fn a_first_worker_that_left_as_asked_has_not_failed() {
+    for request in [Input::Drain(id(2)), Input::Leaving(id(2))] {
+        let mut cluster = three();
+        cluster.feed(request).dies(2, exited(0)).dies(1, exited(1)).dies(3, exited(1));
+        assert_eq!(cluster.end(), None, "{request:?}");
+        cluster.pass(Duration::from_secs(1));
+        assert_eq!(cluster.workers().len(), 2);
+    }
+}
+
+#[test]
+fn threads_are_nobodys_failed_start() {
+    let mut cluster = ByHand::start_with(policy(2, Restart::Always), Forks::Fail(SpawnFailure::Threads), 1);
+    for _ in 0..100 {
+        cluster.wait();
+    }
+    assert_eq!(cluster.end(), None);
+    cluster.forks(Forks::Work).wait();
+    assert_eq!(cluster.workers().len(), 2);
+}
+
+#[test]
+fn a_slot_that_is_retired_counts_as_failed() {
+    let mut cluster = ByHand::start(policy(2, Restart::OnFailure));
+    cluster.dies(1, exited(0)).dies(2, exited(0));
+    error_of(&mut cluster);
+}

@@ -1,0 +1,293 @@
+//! The rules of the design, checked on what goes into a supervisor and what comes out of it.
+//!
+//! It keeps facts (who was forked, asked, heard of, and when), derives from them what may happen (`actions`), what must have
+//! happened at the end of a turn (`settled`), and says in plain words which rule was broken. Times are durations since the start
+//! of the simulated clock.
+
+mod actions;
+mod inputs;
+mod settled;
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::Settings,
+    event::{Address, Cause, ExitStatus, Shutdown},
+    id::{Signal, WorkerId},
+};
+
+pub(super) type At = Duration;
+/// The rule that was broken.
+pub(super) type Verdict = Result<(), String>;
+
+pub(super) struct Referee {
+    settings: Settings,
+    addresses: Vec<Address>,
+    base: Instant,
+    slots: Vec<Book>,
+    lives: BTreeMap<WorkerId, Life>,
+    ids: HashSet<WorkerId>,
+    forks_accepted: usize,
+    stop: Option<Stop>,
+    restarts: Vec<At>,
+    ready_ever: bool,
+    all_ready: Once,
+    owed_stopping: VecDeque<Shutdown>,
+    owed_fork_failed: VecDeque<(usize, WorkerId)>,
+    finished: bool,
+}
+
+/// What is known of one slot.
+struct Book {
+    holds: Holds,
+    first: First,
+    deaths: Vec<At>,
+    /// The exponent of the back-off.
+    delays: u32,
+    /// No fork before some moment between these two.
+    earliest: Span,
+    /// A stop came between the death and the announcement of its back-off.
+    moot: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Holds {
+    Empty,
+    Retired(ExitStatus),
+    /// A worker is wanted; `announced`: when exactly. The id is known if the program asked or the fork was tried before.
+    Due {
+        id: Option<WorkerId>,
+        at: Span,
+        announced: Option<At>,
+        threads: bool,
+    },
+    Forking(WorkerId),
+    Live(WorkerId),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Span {
+    from: At,
+    to: At,
+}
+
+/// What became of the first worker of an initial slot.
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    Settled,
+    Pending,
+    Refused,
+    Failed,
+}
+
+struct Stop {
+    how: Shutdown,
+    why: Why,
+    /// The signals of the first request, and when it began.
+    signals: Vec<Signal>,
+    since: At,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Why {
+    Asked,
+    NeverReady,
+    GaveUp,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Once {
+    NotYet,
+    Owed,
+    Done,
+}
+
+/// One worker process.
+struct Life {
+    slot: usize,
+    pid: u32,
+    forked: At,
+    online: Option<At>,
+    ready: Option<At>,
+    listens: Vec<Address>,
+    /// It said so itself, before it listened everywhere.
+    told_ready: bool,
+    closed: bool,
+    /// The program asked it to leave.
+    disconnect: bool,
+    /// When it was asked or said that it leaves.
+    left: Option<At>,
+    deaf: bool,
+    terminated: Option<At>,
+    killed: Option<At>,
+    missed_deadline: bool,
+    /// Since when it is to leave or to be ended.
+    draining: Option<At>,
+    exited: Option<At>,
+    owed_ask: bool,
+    owed_signals: Vec<Signal>,
+    sent: Vec<Signal>,
+    owed: VecDeque<Said>,
+    last: Option<Rank>,
+}
+
+/// The events of one worker.
+#[derive(Clone, PartialEq, Debug)]
+enum Said {
+    Fork,
+    Online,
+    Listening(Address),
+    Ready,
+    Disconnect,
+    Exit { status: ExitStatus, cause: Cause },
+}
+
+/// Their order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Rank {
+    Fork,
+    Online,
+    Listening,
+    Ready,
+    Disconnect,
+    Exit,
+}
+
+impl Referee {
+    pub(super) fn new(settings: Settings, addresses: Vec<Address>, base: Instant) -> Self {
+        let slots = settings.max_workers.unwrap_or_else(|| settings.workers.max(64));
+        let mut referee = Self {
+            settings,
+            addresses,
+            base,
+            slots: (0..slots).map(|_| Book::new()).collect(),
+            lives: BTreeMap::new(),
+            ids: HashSet::new(),
+            forks_accepted: 0,
+            stop: None,
+            restarts: Vec::new(),
+            ready_ever: false,
+            all_ready: Once::NotYet,
+            owed_stopping: VecDeque::new(),
+            owed_fork_failed: VecDeque::new(),
+            finished: false,
+        };
+        for slot in 0..referee.initial() {
+            let book = &mut referee.slots[slot];
+            book.first = First::Pending;
+            book.holds = Holds::due(None, Span::exactly(Duration::ZERO));
+        }
+        referee
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// How many workers the start wants.
+    fn initial(&self) -> usize {
+        if self.settings.manual { 0 } else { self.settings.workers }
+    }
+
+    /// Nothing lives, is due or being forked, and something was begun or the end was asked for.
+    pub(super) fn is_over(&self) -> bool {
+        let empty = self.slots.iter().all(|book| matches!(book.holds, Holds::Empty | Holds::Retired(_)));
+        let begun = self.initial() > 0 || self.forks_accepted > 0;
+        empty && (begun || self.stop.is_some())
+    }
+
+    fn live(&mut self, id: WorkerId) -> Option<&mut Life> {
+        self.lives.get_mut(&id).filter(|life| life.exited.is_none())
+    }
+
+    fn deadline(&self, life: &Life) -> Option<At> {
+        if life.killed.is_some() {
+            None
+        } else if let Some(at) = life.terminated {
+            Some(at.saturating_add(self.settings.terminate_timeout))
+        } else if let Some(at) = life.left {
+            Some(at.saturating_add(self.settings.drain_timeout))
+        } else if life.ready.is_some() {
+            None
+        } else {
+            Some(life.forked.saturating_add(self.settings.ready_timeout))
+        }
+    }
+}
+
+impl Book {
+    fn new() -> Self {
+        Self {
+            holds: Holds::Empty,
+            first: First::Settled,
+            deaths: Vec::new(),
+            delays: 0,
+            earliest: Span::exactly(Duration::ZERO),
+            moot: false,
+        }
+    }
+}
+
+impl Holds {
+    fn due(id: Option<WorkerId>, at: Span) -> Self {
+        Holds::Due { id, at, announced: None, threads: false }
+    }
+}
+
+impl Span {
+    fn exactly(at: At) -> Self {
+        Span { from: at, to: at }
+    }
+
+    fn not_before(self, now: At) -> Self {
+        Span { from: self.from.max(now), to: self.to.max(now) }
+    }
+}
+
+impl Life {
+    fn new(slot: usize, pid: u32, forked: At) -> Self {
+        Self {
+            slot,
+            pid,
+            forked,
+            online: None,
+            ready: None,
+            listens: Vec::new(),
+            told_ready: false,
+            closed: false,
+            disconnect: false,
+            left: None,
+            deaf: false,
+            terminated: None,
+            killed: None,
+            missed_deadline: false,
+            draining: None,
+            exited: None,
+            owed_ask: false,
+            owed_signals: Vec::new(),
+            sent: Vec::new(),
+            owed: VecDeque::from([Said::Fork]),
+            last: None,
+        }
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.draining.is_some()
+    }
+}
+
+impl Said {
+    fn rank(&self) -> Rank {
+        match self {
+            Said::Fork => Rank::Fork,
+            Said::Online => Rank::Online,
+            Said::Listening(_) => Rank::Listening,
+            Said::Ready => Rank::Ready,
+            Said::Disconnect => Rank::Disconnect,
+            Said::Exit { .. } => Rank::Exit,
+        }
+    }
+}

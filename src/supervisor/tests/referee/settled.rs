@@ -1,0 +1,120 @@
+//! What must have happened once a turn is over.
+
+use std::time::{Duration, Instant};
+
+use super::{At, Holds, Life, Once, Referee, Verdict};
+use crate::{
+    event::{Shutdown, State, WorkerInfo},
+    id::{Slot, WorkerId},
+    supervisor::Supervisor,
+};
+
+impl Referee {
+    pub(in super::super) fn settled(&mut self, now: At, supervisor: &Supervisor) -> Verdict {
+        self.nothing_is_owed()?;
+        self.nothing_is_overdue(now)?;
+        self.lives_fit_into_slots()?;
+        self.deadlines_are_known(supervisor.poll_timeout())?;
+        let expected = self.workers();
+        let actual: Vec<WorkerInfo> = supervisor.workers().collect();
+        if actual != expected {
+            return Err(format!("workers() is {actual:?}, expected {expected:?}"));
+        }
+        // From here on whatever is said of them is about nothing that lives.
+        self.lives.retain(|_, life| life.exited.is_none());
+        Ok(())
+    }
+
+    fn nothing_is_owed(&self) -> Verdict {
+        if self.all_ready == Once::Owed {
+            return Err("AllReady is missing".to_owned());
+        }
+        if let Some(how) = self.owed_stopping.front() {
+            return Err(format!("Stopping({how:?}) is missing"));
+        }
+        if let Some((slot, id)) = self.owed_fork_failed.front() {
+            return Err(format!("ForkFailed of slot {slot}, worker {id} is missing"));
+        }
+        for (id, life) in &self.lives {
+            if let Some(said) = life.owed.front() {
+                return Err(format!("worker {id}: {said:?} is missing"));
+            }
+            if life.owed_ask {
+                return Err(format!("worker {id} was to be asked"));
+            }
+            if let Some(signal) = life.owed_signals.first() {
+                return Err(format!("worker {id} was to get the program's {signal}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn nothing_is_overdue(&self, now: At) -> Verdict {
+        for (slot, book) in self.slots.iter().enumerate() {
+            if let Holds::Due { at, announced, .. } = book.holds {
+                if announced.unwrap_or(at.from) <= now {
+                    return Err(format!("slot {slot} was to be refilled"));
+                }
+                if announced.is_none() {
+                    return Err(format!("slot {slot} waits and no Backoff told so"));
+                }
+            }
+        }
+        let at_once = self.stop.as_ref().is_some_and(|stop| stop.how == Shutdown::Now);
+        for (id, life) in self.living() {
+            if at_once && life.killed.is_none() {
+                return Err(format!("worker {id} was to be killed at once"));
+            }
+            if life.deaf && life.terminated.is_none() && life.killed.is_none() {
+                return Err(format!("worker {id} is deaf and was to get SIGTERM"));
+            }
+            if self.deadline(life).is_some_and(|deadline| deadline <= now) {
+                return Err(format!("worker {id} missed its deadline and nothing was done"));
+            }
+        }
+        Ok(())
+    }
+
+    fn lives_fit_into_slots(&self) -> Verdict {
+        let forking = self.slots.iter().filter(|book| matches!(book.holds, Holds::Forking(_))).count();
+        let live = self.living().count() + forking;
+        let most = self.slots.len().min(self.initial() + self.forks_accepted);
+        (live <= most).then_some(()).ok_or(format!("{live} workers live in {most} slots"))
+    }
+
+    /// Every starting or draining worker and every slot that is due has its deadline, and there are no others.
+    fn deadlines_are_known(&self, actual: Option<Instant>) -> Verdict {
+        let workers = self.living().filter_map(|(_, life)| self.deadline(life));
+        let slots = self.slots.iter().filter_map(|book| match book.holds {
+            Holds::Due { at, announced, .. } => Some(announced.unwrap_or(at.from)),
+            Holds::Empty | Holds::Retired(_) | Holds::Forking(_) | Holds::Live(_) => None,
+        });
+        let soon = |at: &At| *at < NEVER;
+        let expected = workers.chain(slots).filter(soon).min();
+        let actual = actual.map(|at| at.duration_since(self.base)).filter(soon);
+        (actual == expected).then_some(()).ok_or(format!("poll_timeout is {actual:?}, expected {expected:?}"))
+    }
+
+    fn workers(&self) -> Vec<WorkerInfo> {
+        let mut workers: Vec<WorkerInfo> = self.living().map(|(id, life)| self.info(*id, life)).collect();
+        workers.sort_by_key(|worker| worker.slot);
+        workers
+    }
+
+    fn info(&self, id: WorkerId, life: &Life) -> WorkerInfo {
+        let (state, since) = match (life.draining, life.ready, life.online) {
+            (Some(at), _, _) => (State::Draining, at),
+            (None, Some(at), _) => (State::Ready, at),
+            (None, None, Some(at)) => (State::Online, at),
+            (None, None, None) => (State::Starting, life.forked),
+        };
+        WorkerInfo { slot: Slot::from_index(life.slot), id, pid: life.pid, state, since: self.base + since }
+    }
+
+    fn living(&self) -> impl Iterator<Item = (&WorkerId, &Life)> {
+        self.lives.iter().filter(|(_, life)| life.exited.is_none())
+    }
+}
+
+/// Deadlines of settings such as `Duration::MAX`; any moment beyond this will do.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);

@@ -1,0 +1,205 @@
+//! One supervisor under the referee's eyes, with a clock that the test moves.
+
+use std::time::{Duration, Instant};
+
+use super::referee::{At, Referee, Verdict};
+use crate::{
+    config::Settings,
+    error::{Error, Kind},
+    event::{Address, Event, ExitStatus, Shutdown, WorkerInfo},
+    id::{Signal, WorkerId},
+    supervisor::{Action, Outcome, SpawnFailure, Supervisor},
+};
+
+/// Everything that can be said to a supervisor. `Listening` names the address by its place.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Input {
+    Spawned(WorkerId, u32),
+    SpawnFailed(WorkerId, SpawnFailure),
+    Online(WorkerId),
+    Listening(WorkerId, usize),
+    Ready(WorkerId),
+    Leaving(WorkerId),
+    Deaf(WorkerId),
+    Closed(WorkerId),
+    Exited(WorkerId, ExitStatus),
+    Fork,
+    Drain(WorkerId),
+    Kill(WorkerId, Signal),
+    Stop(Shutdown, Option<Signal>),
+}
+
+/// What performs actions. Its answers are inputs of the same turn.
+pub(super) trait Kernel {
+    fn perform(&mut self, now: At, action: &Action) -> Vec<Input>;
+}
+
+pub(super) struct Rig<K> {
+    pub(super) kernel: K,
+    pub(super) now: At,
+    pub(super) events: Vec<Event>,
+    pub(super) outcome: Option<Outcome>,
+    supervisor: Supervisor,
+    referee: Referee,
+    base: Instant,
+    addresses: Vec<Address>,
+    /// Prints every input and action.
+    trace: bool,
+}
+
+impl<K: Kernel> Rig<K> {
+    /// Not started yet.
+    pub(super) fn new(settings: Settings, addresses: usize, seed: u64, kernel: K) -> Self {
+        let address = |port: usize| Address::new("", ([127, 0, 0, 1], 8000 + port as u16).into());
+        let addresses: Vec<Address> = (0..addresses).map(address).collect();
+        let (settings, base) = (settings.bounded(), Instant::now());
+        Self {
+            kernel,
+            now: Duration::ZERO,
+            events: Vec::new(),
+            outcome: None,
+            supervisor: Supervisor::new(settings.clone(), MASTER, addresses.clone(), seed),
+            referee: Referee::new(settings, addresses.clone(), base),
+            base,
+            addresses,
+            trace: false,
+        }
+    }
+
+    pub(super) fn traced(self, trace: bool) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// Starts the cluster and performs what follows.
+    pub(super) fn start(&mut self) -> Verdict {
+        self.supervisor.handle_start(self.base + self.now);
+        self.settle()
+    }
+
+    /// Hands in one input; a request is performed before this returns, everything else with `settle`.
+    pub(super) fn feed(&mut self, input: Input) -> Verdict {
+        let is_request = matches!(input, Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..));
+        if is_request {
+            self.perform()?;
+        }
+        self.say(&input);
+        if self.referee.knows(&input) {
+            self.changes_what_it_must(input)?;
+        } else {
+            self.changes_nothing(input)?;
+        }
+        if is_request { self.perform() } else { Ok(()) }
+    }
+
+    /// The rest of a turn: deadlines, actions, and the referee's look at the result.
+    pub(super) fn settle(&mut self) -> Verdict {
+        // Deadlines of zero length need a turn each (ask, terminate, kill), and so do slots that wait for threads to end.
+        for _ in 0..16 {
+            self.supervisor.handle_timeout(self.base + self.now);
+            self.perform()?;
+            if self.timeout().is_none_or(|at| at > self.now) {
+                return self.referee.settled(self.now, &self.supervisor);
+            }
+        }
+        Err(format!("poll_timeout stays at {:?}: the master would spin", self.timeout()))
+    }
+
+    /// The program has taken all events.
+    pub(super) fn idle(&mut self) -> Verdict {
+        self.supervisor.handle_idle();
+        self.perform()?;
+        if self.referee.is_over() != self.referee.is_finished() {
+            return Err("nothing lives and nothing is due, and there is no finish".to_owned());
+        }
+        Ok(())
+    }
+
+    pub(super) fn timeout(&self) -> Option<At> {
+        self.supervisor.poll_timeout().map(|at| at.saturating_duration_since(self.base))
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerInfo> {
+        self.supervisor.workers().collect()
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.referee.is_finished()
+    }
+
+    fn changes_what_it_must(&mut self, input: Input) -> Verdict {
+        self.referee.input(self.now, &input);
+        let answer = self.hand_in(input);
+        if input != Input::Fork {
+            return answer.map(drop).map_err(|error| format!("{input:?} was refused: {error}"));
+        }
+        match answer {
+            Err(error) if !error.is_would_block() => Err(format!("fork() fails with {error}, not with WouldBlock")),
+            answer => self.referee.fork_answered(self.now, answer.ok().flatten()),
+        }
+    }
+
+    /// The answer, for `Fork` with the id.
+    fn hand_in(&mut self, input: Input) -> Result<Option<WorkerId>, Error> {
+        let (now, supervisor) = (self.base + self.now, &mut self.supervisor);
+        match input {
+            Input::Spawned(id, pid) => supervisor.handle_spawned(now, id, pid),
+            Input::SpawnFailed(id, failure) => {
+                supervisor.handle_spawn_failed(now, id, failure, Error::new(Kind::System, "fork"));
+            }
+            Input::Online(id) => supervisor.handle_online(now, id),
+            Input::Listening(id, address) => supervisor.handle_listening(now, id, &self.addresses[address]),
+            Input::Ready(id) => supervisor.handle_ready(now, id),
+            Input::Leaving(id) => supervisor.handle_leaving(now, id),
+            Input::Deaf(id) => supervisor.handle_deaf(now, id),
+            Input::Closed(id) => supervisor.handle_channel_closed(now, id),
+            Input::Exited(id, status) => supervisor.handle_exited(now, id, status),
+            Input::Stop(how, by) => supervisor.handle_stop(now, how, by),
+            Input::Fork => return supervisor.handle_fork(now).map(Some),
+            Input::Drain(id) => supervisor.handle_drain(now, id)?,
+            Input::Kill(id, signal) => supervisor.handle_kill(now, id, signal)?,
+        }
+        Ok(None)
+    }
+
+    fn changes_nothing(&mut self, input: Input) -> Verdict {
+        let before = (self.supervisor.poll_timeout(), self.workers(), self.supervisor.actions.len());
+        let answer = self.hand_in(input);
+        let after = (self.supervisor.poll_timeout(), self.workers(), self.supervisor.actions.len());
+        if before != after {
+            return Err(format!("{input:?} is about nothing that lives and changed something"));
+        }
+        match (input, answer) {
+            (Input::Fork | Input::Drain(_) | Input::Kill(..), Ok(_)) => {
+                Err(format!("{input:?} must be refused as gone"))
+            }
+            (_, Err(error)) if !error.is_gone() => Err(format!("{input:?} is refused, but not as gone: {error}")),
+            (_, Ok(_) | Err(_)) => Ok(()),
+        }
+    }
+
+    fn perform(&mut self) -> Verdict {
+        while let Some(action) = self.supervisor.poll_action() {
+            self.say(&action);
+            self.referee.action(self.now, &action)?;
+            let answers = self.kernel.perform(self.now, &action);
+            match action {
+                Action::Emit(event) => self.events.push(event),
+                Action::Finish(outcome) => self.outcome = Some(outcome),
+                Action::Spawn { .. } | Action::Ask { .. } | Action::Signal { .. } => {}
+            }
+            for answer in answers {
+                self.feed(answer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&self, what: &dyn std::fmt::Debug) {
+        if self.trace {
+            println!("{:>12.3?} {what:?}", self.now);
+        }
+    }
+}
+
+/// The master's process id.
+pub(super) const MASTER: u32 = 100;

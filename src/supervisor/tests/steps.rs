@@ -1,0 +1,45 @@
+//! The steps of one worker as the program sees them: Fork < Online < Listening* < Ready < Disconnect < Exit.
+
+use super::{
+    by_hand::{ByHand, exited, id, policy},
+    rig::Input,
+};
+use crate::{config::Restart, event::Event};
+
+/// What was told of worker 1 after its `Fork`.
+#[track_caller]
+fn told(inputs: &[Input]) -> Vec<&'static str> {
+    let mut cluster = ByHand::start(policy(2, Restart::Always));
+    cluster.events();
+    for input in inputs {
+        cluster.feed(*input);
+    }
+    let events = cluster.events();
+    events.iter().filter_map(name).collect()
+}
+
+fn name(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::Online(_) => Some("online"),
+        Event::Listening { .. } => Some("listening"),
+        Event::Ready(_) => Some("ready"),
+        Event::Disconnect(_) => Some("disconnect"),
+        Event::Exit { .. } => Some("exit"),
+        Event::Fork(_) | Event::ForkFailed { .. } | Event::AllReady { .. } => None,
+        Event::Backoff { .. } | Event::Stopping(_) => None,
+    }
+}
+
+const ONE: u64 = 1;
+
+#[test]
+fn skipped_steps_are_taken_in_order() {
+    assert_eq!(told(&[Input::Listening(id(ONE), 0)]), ["online", "listening", "ready"]);
+    assert_eq!(told(&[Input::Ready(id(ONE)), Input::Online(id(ONE))]), ["online", "ready"]);
+    assert_eq!(told(&[Input::Online(id(ONE)), Input::Exited(id(ONE), exited(1))]), ["online", "disconnect", "exit"]);
+}
+
+#[test]
+fn a_worker_that_says_ready_before_it_listens_is_ready_first() {
+    assert_eq!(told(&[Input::Ready(id(ONE)), Input::Listening(id(ONE), 0)]), ["online", "ready", "listening"]);
+}
