@@ -12,7 +12,8 @@
 //!
 //! Races it settles: an input for a worker that is gone changes nothing (ids are never reused); a spawn that completes after a stop
 //! was requested is asked to leave at once; an exit that overtakes the channel's end still gives `Disconnect` before `Exit`; a
-//! worker that skips a step (ready before online) is taken through the steps in order.
+//! worker that skips a step (ready before online) is taken through the steps in order; one that is to leave, or whose channel is
+//! closed, takes no further steps.
 
 mod pace;
 mod post;
@@ -163,27 +164,27 @@ impl Supervisor {
 
     /// The worker runs worker code.
     pub(crate) fn handle_online(&mut self, now: Instant, id: WorkerId) {
-        let Some(index) = self.stir(now, id) else { return };
+        let Some(index) = self.hear(now, id) else { return };
         self.came_online(now, index);
     }
 
     /// A socket of the worker takes connections at `address`.
     pub(crate) fn handle_listening(&mut self, now: Instant, id: WorkerId, address: &Address) {
-        let Some(index) = self.stir(now, id) else { return };
+        let Some(index) = self.hear(now, id) else { return };
         self.came_online(now, index);
         let all = self.addresses.len();
         let Some(process) = self.posts[index].live_mut() else { return };
-        let everywhere = process.listens_at(address) == all;
+        let Some(listening) = process.listens_at(address) else { return };
         let event = Event::Listening { worker: process.worker, address: address.clone() };
         self.emit(event);
-        if everywhere && self.settings.ready_when == ReadyWhen::Listening {
+        if listening == all && self.settings.ready_when == ReadyWhen::Listening {
             self.became_ready(now, index);
         }
     }
 
     /// The worker says that it may be counted on.
     pub(crate) fn handle_ready(&mut self, now: Instant, id: WorkerId) {
-        let Some(index) = self.stir(now, id) else { return };
+        let Some(index) = self.hear(now, id) else { return };
         self.came_online(now, index);
         self.became_ready(now, index);
     }
@@ -191,7 +192,7 @@ impl Supervisor {
     /// The worker says that it leaves; it counts as asked.
     pub(crate) fn handle_leaving(&mut self, now: Instant, id: WorkerId) {
         let deadline = now + self.settings.drain_timeout;
-        let Some(index) = self.stir(now, id) else { return };
+        let Some(index) = self.hear(now, id) else { return };
         if let Some(process) = self.posts[index].live_mut() {
             process.leave(now, deadline);
         }
@@ -315,7 +316,16 @@ impl Supervisor {
 
     /// Finds the live worker. Something has happened, so slots that wait for threads to end look again.
     fn stir(&mut self, now: Instant, id: WorkerId) -> Option<usize> {
-        let index = self.posts.iter().position(|post| post.live().is_some_and(|process| process.worker.id == id))?;
+        self.find(now, |process| process.worker.id == id)
+    }
+
+    /// As `stir`, for what comes over the channel: nothing does once it is closed.
+    fn hear(&mut self, now: Instant, id: WorkerId) -> Option<usize> {
+        self.find(now, |process| process.worker.id == id && process.is_connected())
+    }
+
+    fn find(&mut self, now: Instant, wanted: impl Fn(&Process) -> bool) -> Option<usize> {
+        let index = self.posts.iter().position(|post| post.live().is_some_and(&wanted))?;
         self.look_again(now);
         Some(index)
     }

@@ -80,12 +80,18 @@ impl Process {
         }
     }
 
-    /// Notes the address and tells at how many different ones the worker has listened.
-    pub(super) fn listens_at(&mut self, address: &Address) -> usize {
-        if !self.listening.contains(address) {
-            self.listening.push(address.clone());
+    /// Notes the address and tells at how many the worker listens by now; `None` if that is no news, or if it leaves anyway.
+    pub(super) fn listens_at(&mut self, address: &Address) -> Option<usize> {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => {
+                let news = !self.listening.contains(address);
+                news.then(|| {
+                    self.listening.push(address.clone());
+                    self.listening.len()
+                })
+            }
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => None,
         }
-        self.listening.len()
     }
 
     /// It is to leave, or says that it does. True if that is news.
@@ -112,6 +118,11 @@ impl Process {
 
     pub(super) fn sent(&mut self, signal: Signal) {
         self.sent = Some(signal);
+    }
+
+    /// Its channel is open, so what is said in its name comes from it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link == Link::Open
     }
 
     /// True if it was news.

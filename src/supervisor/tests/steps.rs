@@ -40,6 +40,31 @@ fn skipped_steps_are_taken_in_order() {
 }
 
 #[test]
+fn every_step_is_taken_once() {
+    let listening = Input::Listening(id(ONE), 0);
+    assert_eq!(told(&[listening, listening, Input::Ready(id(ONE)), listening]), ["online", "listening", "ready"]);
+    let closed = Input::Closed(id(ONE));
+    assert_eq!(told(&[closed, closed, Input::Exited(id(ONE), exited(0)), closed]), ["disconnect", "exit"]);
+}
+
+#[test]
 fn a_worker_that_says_ready_before_it_listens_is_ready_first() {
     assert_eq!(told(&[Input::Ready(id(ONE)), Input::Listening(id(ONE), 0)]), ["online", "ready", "listening"]);
+}
+
+#[test]
+fn a_worker_that_is_to_leave_takes_no_further_steps() {
+    for leave in [Input::Drain(id(ONE)), Input::Leaving(id(ONE))] {
+        for late in [Input::Online(id(ONE)), Input::Listening(id(ONE), 0), Input::Ready(id(ONE))] {
+            assert_eq!(told(&[leave, late]), Vec::<&str>::new(), "{late:?} after {leave:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_follows_the_end_of_the_channel_but_the_exit() {
+    for late in [Input::Online(id(ONE)), Input::Listening(id(ONE), 0), Input::Ready(id(ONE)), Input::Leaving(id(ONE))] {
+        let told = told(&[Input::Closed(id(ONE)), late, Input::Exited(id(ONE), exited(0))]);
+        assert_eq!(told, ["disconnect", "exit"], "{late:?}");
+    }
 }
