@@ -128,6 +128,7 @@ impl Supervisor {
     /// The fork ordered by `Action::Spawn` has happened.
     pub(crate) fn handle_spawned(&mut self, now: Instant, id: WorkerId, pid: u32) {
         let Some(index) = self.posts.iter().position(|post| post.is_spawning(id)) else { return };
+        self.look_again(now);
         let process = Process::new(Slot::from_index(index), id, pid, now, now + self.settings.ready_timeout);
         self.emit(Event::Fork(process.worker));
         self.posts[index].state = PostState::Live(process);

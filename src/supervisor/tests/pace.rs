@@ -125,6 +125,14 @@ fn threads_cost_nothing_and_any_input_is_a_reason_to_look_again() {
 }
 
 #[test]
+fn a_fork_that_works_tells_the_others_that_the_threads_are_gone() {
+    let mut cluster = ByHand::start_with(policy(2, Restart::Always), Forks::AreAwaited, 1);
+    cluster.feed(Input::SpawnFailed(id(1), SpawnFailure::Threads)).did();
+    cluster.feed(Input::Spawned(id(2), 4002));
+    assert_eq!(cluster.did(), [Did::Spawn(0, 1)]);
+}
+
+#[test]
 fn a_refused_fork_is_a_failed_start() {
     let mut cluster = beside_a_healthy_one(1);
     cluster.listens(2).forks(Forks::Fail(SpawnFailure::Refused)).dies(2, killed(9));
