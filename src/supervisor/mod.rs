@@ -156,9 +156,11 @@ impl Supervisor {
             }
             SpawnFailure::Refused => {
                 self.posts[index].first_failed(text);
-                let delay = self.posts[index].pace.start_failed(now, &self.settings.backoff, &mut self.jitter);
-                self.schedule(now, index, id, delay);
-                self.give_up_if_never_ready(now);
+                self.posts[index].state = PostState::Vacant;
+                if !self.give_up_if_never_ready(now) {
+                    let delay = self.posts[index].pace.start_failed(now, &self.settings.backoff, &mut self.jitter);
+                    self.schedule(now, index, id, delay);
+                }
             }
         }
     }
@@ -226,7 +228,6 @@ impl Supervisor {
             self.posts[index].first = First::Settled;
         } else if matches!(self.course, Course::Running) {
             self.replace(now, index, &process, status);
-            self.give_up_if_never_ready(now);
         }
     }
 

@@ -20,8 +20,11 @@ impl Supervisor {
         let post = &mut self.posts[index];
         if process.ready_since.is_none() {
             post.first_failed(status.to_string());
+            if self.give_up_if_never_ready(now) {
+                return;
+            }
         }
-        let delay = post.pace.died(now, process.ready_since, &self.settings.backoff, &mut self.jitter);
+        let delay = self.posts[index].pace.died(now, process.ready_since, &self.settings.backoff, &mut self.jitter);
         if self.settings.manual {
             return;
         }

@@ -113,10 +113,11 @@ impl Supervisor {
         }
     }
 
-    /// If the first worker of every initial slot failed and none was ever ready, there is no point in trying on.
-    pub(super) fn give_up_if_never_ready(&mut self, now: Instant) {
+    /// If the first worker of every initial slot failed and none was ever ready, there is no point in trying on. True if
+    /// that is so.
+    pub(super) fn give_up_if_never_ready(&mut self, now: Instant) -> bool {
         if !matches!(self.course, Course::Running) || self.milestone != Milestone::Nobody || self.initial() == 0 {
-            return;
+            return false;
         }
         let ends: Option<Vec<(Slot, String)>> = self.posts[..self.initial()]
             .iter()
@@ -126,9 +127,9 @@ impl Supervisor {
                 First::Settled | First::Pending => None,
             })
             .collect();
-        if let Some(ends) = ends {
-            self.begin_stop(now, Shutdown::Now, None, Outcome::NeverReady(ends));
-        }
+        let Some(ends) = ends else { return false };
+        self.begin_stop(now, Shutdown::Now, None, Outcome::NeverReady(ends));
+        true
     }
 
     /// Every slot is empty without a stop: good, unless somebody's last word was bad.

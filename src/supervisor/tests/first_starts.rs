@@ -28,6 +28,30 @@ fn error_of(cluster: &mut ByHand) -> String {
 }
 
 #[test]
+fn all_first_workers_died() {
+    let mut cluster = three();
+    cluster.dies(2, exited(1)).dies(3, killed(6));
+    assert_eq!(cluster.end(), None);
+    cluster.dies(1, exited(101));
+    let error = error_of(&mut cluster);
+    for end in ["slot 0: exited with code 101", "slot 1: exited with code 1", "slot 2: was killed by SIGABRT"] {
+        assert!(error.contains(end), "{end} is missing in {error}");
+    }
+    assert_eq!(cluster.did(), [], "nothing is restarted and nobody was left to kill");
+}
+
+#[test]
+fn all_first_workers_missed_the_deadline() {
+    let mut cluster = three();
+    assert_eq!(cluster.wait(), Duration::from_secs(60));
+    assert_eq!(cluster.did(), [1, 2, 3].map(|worker| Did::Signal(worker, Signal::KILL)));
+    let error = error_of(&mut cluster);
+    assert!(error.contains("slot 2: was killed by SIGKILL"), "{error}");
+    let not_ready = |event: &Event| matches!(event, Event::Exit { cause: Cause::NotReady, .. });
+    assert_eq!(cluster.events().iter().filter(|event| not_ready(event)).count(), 3);
+}
+
+#[test]
 fn one_that_was_ready_is_enough_to_go_on() {
     let mut cluster = three();
     cluster.listens(2).dies(2, exited(1)).dies(1, exited(1)).dies(3, exited(1)).dies(4, exited(1));
@@ -56,6 +80,24 @@ fn threads_are_nobodys_failed_start() {
     assert_eq!(cluster.end(), None);
     cluster.forks(Forks::Work).wait();
     assert_eq!(cluster.workers().len(), 2);
+}
+
+#[test]
+fn never_ready_goes_before_the_intensity() {
+    let intensity = Some(Intensity { restarts: 1, period: Duration::from_secs(60) });
+    let mut cluster = ByHand::start(Settings { intensity, ..policy(2, Restart::Always) });
+    cluster.dies(1, exited(1)).dies(2, exited(1));
+    error_of(&mut cluster);
+}
+
+#[test]
+fn second_workers_are_killed_and_those_due_are_not_started() {
+    let mut cluster = three();
+    cluster.dies(1, exited(1)).wait();
+    cluster.dies(2, exited(1)).did();
+    cluster.dies(3, exited(1));
+    assert_eq!(cluster.did(), [Did::Signal(4, Signal::KILL)]);
+    error_of(&mut cluster);
 }
 
 #[test]
