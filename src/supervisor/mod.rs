@@ -224,6 +224,7 @@ impl Supervisor {
         let cause = process.cause_of(status);
         let uptime = now.saturating_duration_since(process.forked);
         self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
+        self.posts[index].pace.ended(now, process.ready_since);
         if cause.asked() {
             self.posts[index].first = First::Settled;
         } else if matches!(self.course, Course::Running) {

@@ -20,23 +20,21 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A worker ended unasked; returns the delay before the next one.
-    pub(super) fn died(
-        &mut self,
-        now: Instant,
-        ready_since: Option<Instant>,
-        rule: &Backoff,
-        jitter: &mut Jitter,
-    ) -> Duration {
+    /// A worker ended, asked or not.
+    pub(super) fn ended(&mut self, now: Instant, ready_since: Option<Instant>) {
         if ready_since.is_some_and(|since| now.saturating_duration_since(since) >= RESET_AFTER) {
             self.delayed = 0;
         }
+    }
+
+    /// It ended unasked; returns the delay before the next one. `healthy`: it was ready once.
+    pub(super) fn died(&mut self, now: Instant, healthy: bool, rule: &Backoff, jitter: &mut Jitter) -> Duration {
         let recent = self.deaths.iter().filter(|death| now.saturating_duration_since(**death) < BURST_WINDOW).count();
         if self.deaths.len() == BURST {
             self.deaths.pop_front();
         }
         self.deaths.push_back(now);
-        if ready_since.is_some() && recent < BURST {
+        if healthy && recent < BURST {
             self.earliest = None;
             return Duration::ZERO;
         }

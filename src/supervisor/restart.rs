@@ -17,14 +17,14 @@ use crate::{
 impl Supervisor {
     /// What follows a worker that nobody asked to leave.
     pub(super) fn replace(&mut self, now: Instant, index: usize, process: &Process, status: ExitStatus) {
-        let post = &mut self.posts[index];
-        if process.ready_since.is_none() {
-            post.first_failed(status.to_string());
+        let healthy = process.ready_since.is_some();
+        if !healthy {
+            self.posts[index].first_failed(status.to_string());
             if self.give_up_if_never_ready(now) {
                 return;
             }
         }
-        let delay = self.posts[index].pace.died(now, process.ready_since, &self.settings.backoff, &mut self.jitter);
+        let delay = self.posts[index].pace.died(now, healthy, &self.settings.backoff, &mut self.jitter);
         if self.settings.manual {
             return;
         }

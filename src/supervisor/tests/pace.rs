@@ -81,6 +81,18 @@ fn ten_seconds_of_ready_end_a_crash_loop_and_less_do_not() {
 }
 
 #[test]
+fn a_worker_that_left_as_asked_ends_a_crash_loop_too() {
+    let mut cluster = ByHand::start(manual(1));
+    for worker in 1..6 {
+        cluster.feed(Input::Fork).pass(Duration::from_secs(40)).dies(worker, exited(1));
+    }
+    cluster.feed(Input::Fork).pass(Duration::from_secs(40)).listens(6).pass(Duration::from_secs(10));
+    cluster.feed(Input::Drain(id(6))).dies(6, exited(0));
+    cluster.feed(Input::Fork).dies(7, exited(1)).feed(Input::Fork);
+    assert!(cluster.backoff().is_some_and(|(delay, _)| delay <= millis(120)));
+}
+
+#[test]
 fn a_program_that_forks_in_a_loop_is_held_to_the_back_off() {
     let mut cluster = ByHand::start(manual(2));
     cluster.feed(Input::Fork).did();
