@@ -106,6 +106,11 @@ impl Process {
         }
     }
 
+    /// The program does not want it any more: not even if it is being killed for another reason is it to be replaced.
+    pub(super) fn dismiss(&mut self) {
+        self.cause = Some(Cause::Asked);
+    }
+
     /// True unless it was already ordered.
     pub(super) fn end(&mut self, now: Instant, phase: Phase, cause: Cause) -> bool {
         let news = !matches!(self.phase, Phase::Killed);

@@ -32,12 +32,15 @@ impl Supervisor {
         Ok(id)
     }
 
-    /// One worker is to leave and not to be replaced; nothing happens if it is already leaving.
+    /// One worker is to leave and not to be replaced; it is not told twice.
     ///
     /// **Errors**: no such worker.
     pub(crate) fn handle_drain(&mut self, now: Instant, id: WorkerId) -> Result<()> {
         let index = self.stir(now, id).ok_or_else(|| gone("disconnect", id))?;
         self.ask(now, index);
+        if let Some(process) = self.posts[index].live_mut() {
+            process.dismiss();
+        }
         Ok(())
     }
 

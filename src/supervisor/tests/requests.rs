@@ -132,6 +132,27 @@ fn finishes(mut cluster: ByHand, stands: Stands) {
 }
 
 #[test]
+fn every_request_in_every_state_and_every_pair_of_them() {
+    let mut seen = BTreeSet::new();
+    for stands in EVERYWHERE {
+        for (first, one) in requests().into_iter().enumerate() {
+            for (second, other) in requests().into_iter().enumerate() {
+                let mut cluster = bring_to(stands);
+                cluster.feed(one);
+                if second % 2 == 0 {
+                    cluster.pass(millis(1));
+                }
+                cluster.feed(other);
+                cluster.pass(millis(300)).feed(one);
+                finishes(cluster, stands);
+                seen.insert((stands, first, second));
+            }
+        }
+    }
+    assert_eq!(seen.len(), EVERYWHERE.len() * requests().len() * requests().len());
+}
+
+#[test]
 fn the_states_of_the_tables_are_what_they_say() {
     for stands in EVERYWHERE {
         let cluster = bring_to(stands);
@@ -178,6 +199,16 @@ fn who_does_not_leave_is_terminated_and_then_killed() {
     assert_eq!(cluster.wait().as_secs(), 5);
     let signal = |signal| Did::Signal(SUBJECT, signal);
     assert_eq!(cluster.did(), [Did::Ask(SUBJECT), signal(Signal::TERM), signal(Signal::KILL)]);
+}
+
+#[test]
+fn a_worker_that_missed_its_deadline_is_not_replaced_if_it_is_not_wanted() {
+    let mut cluster = ByHand::start(policy(2, Restart::Always));
+    cluster.listens(1).wait();
+    cluster.feed(Input::Drain(id(2))).did();
+    cluster.dies(2, killed(9));
+    assert_eq!(cluster.did(), []);
+    assert_eq!(cluster.workers().len(), 1);
 }
 
 #[test]
