@@ -131,6 +131,7 @@ impl Supervisor {
         self.look_again(now);
         let process = Process::new(Slot::from_index(index), id, pid, now, now + self.settings.ready_timeout);
         self.emit(Event::Fork(process.worker));
+        self.posts[index].forked();
         self.posts[index].state = PostState::Live(process);
         match self.course {
             Course::Running => {}
@@ -155,7 +156,7 @@ impl Supervisor {
                 self.posts[index].state = PostState::Due { id, at, awaits: Awaits::Threads };
             }
             SpawnFailure::Refused => {
-                self.posts[index].first_failed(text);
+                self.posts[index].refused(text);
                 self.posts[index].state = PostState::Vacant;
                 if !self.give_up_if_never_ready(now) {
                     let delay = self.posts[index].pace.start_failed(now, &self.settings.backoff, &mut self.jitter);
@@ -226,7 +227,7 @@ impl Supervisor {
         self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
         self.posts[index].pace.ended(now, process.ready_since);
         if cause.asked() {
-            self.posts[index].first = First::Settled;
+            self.posts[index].left();
         } else if matches!(self.course, Course::Running) {
             self.replace(now, index, &process, status);
         }

@@ -46,6 +46,9 @@ pub(super) enum First {
     /// Not an initial slot, or it was ready or asked to leave.
     Settled,
     Pending,
+    /// It could not even be forked so far; it is tried again.
+    Refused(String),
+    /// It ended without having been ready. With the slot's latest such end.
     Failed(String),
 }
 
@@ -84,9 +87,32 @@ impl Post {
         }
     }
 
-    pub(super) fn first_failed(&mut self, how: String) {
-        if matches!(self.first, First::Pending) {
-            self.first = First::Failed(how);
+    pub(super) fn refused(&mut self, how: String) {
+        match self.first {
+            First::Pending | First::Refused(_) => self.first = First::Refused(how),
+            First::Settled | First::Failed(_) => {}
+        }
+    }
+
+    pub(super) fn forked(&mut self) {
+        match self.first {
+            First::Refused(_) => self.first = First::Pending,
+            First::Settled | First::Pending | First::Failed(_) => {}
+        }
+    }
+
+    pub(super) fn ended_unready(&mut self, how: String) {
+        match self.first {
+            First::Pending | First::Refused(_) | First::Failed(_) => self.first = First::Failed(how),
+            First::Settled => {}
+        }
+    }
+
+    /// It ended as asked, which is no failure.
+    pub(super) fn left(&mut self) {
+        match self.first {
+            First::Pending | First::Refused(_) => self.first = First::Settled,
+            First::Settled | First::Failed(_) => {}
         }
     }
 }

@@ -19,7 +19,7 @@ impl Supervisor {
     pub(super) fn replace(&mut self, now: Instant, index: usize, process: &Process, status: ExitStatus) {
         let healthy = process.ready_since.is_some();
         if !healthy {
-            self.posts[index].first_failed(status.to_string());
+            self.posts[index].ended_unready(status.to_string());
             if self.give_up_if_never_ready(now) {
                 return;
             }

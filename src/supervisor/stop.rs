@@ -123,7 +123,7 @@ impl Supervisor {
             .iter()
             .enumerate()
             .map(|(index, post)| match &post.first {
-                First::Failed(how) => Some((Slot::from_index(index), how.clone())),
+                First::Failed(how) | First::Refused(how) => Some((Slot::from_index(index), how.clone())),
                 First::Settled | First::Pending => None,
             })
             .collect();

@@ -52,6 +52,18 @@ fn all_first_workers_missed_the_deadline() {
 }
 
 #[test]
+fn some_died_and_some_missed_the_deadline() {
+    let mut cluster = three();
+    cluster.dies(1, exited(1)).pass(Duration::from_secs(30));
+    cluster.dies(4, exited(2)).pass(Duration::from_secs(30));
+    cluster.dies(2, killed(9));
+    assert_eq!(cluster.end(), None, "worker 3 was killed but has not ended");
+    cluster.dies(3, killed(9));
+    let error = error_of(&mut cluster);
+    assert!(error.contains("slot 0: exited with code 2"), "the last status of each slot: {error}");
+}
+
+#[test]
 fn one_that_was_ready_is_enough_to_go_on() {
     let mut cluster = three();
     cluster.listens(2).dies(2, exited(1)).dies(1, exited(1)).dies(3, exited(1)).dies(4, exited(1));
@@ -69,6 +81,21 @@ fn a_first_worker_that_left_as_asked_has_not_failed() {
         cluster.pass(Duration::from_secs(1));
         assert_eq!(cluster.workers().len(), 2);
     }
+}
+
+#[test]
+fn a_fork_that_works_in_the_end_takes_its_refusal_back() {
+    let refused = Forks::Fail(SpawnFailure::Refused);
+    let mut cluster = ByHand::start_with(policy(2, Restart::Always), Forks::AreAwaited, 1);
+    cluster.feed(Input::SpawnFailed(id(1), SpawnFailure::Refused)).feed(Input::Spawned(id(2), 4002));
+    cluster.forks(Forks::Work).wait();
+    cluster.dies(2, exited(1));
+    assert_eq!(cluster.end(), None, "worker 1 has been forked by now and starts");
+    cluster.listens(1);
+    assert_eq!(cluster.end(), None);
+
+    let mut cluster = ByHand::start_with(policy(2, Restart::Always), refused, 1);
+    assert!(error_of(&mut cluster).contains("slot 1: fork"), "with all forks refused there is nobody to wait for");
 }
 
 #[test]
