@@ -19,8 +19,8 @@ pub(super) struct Process {
     link: Link,
     /// Why the supervisor wants it gone, if it does.
     cause: Option<Cause>,
-    /// The last signal that the program sent by `kill`.
-    sent: Option<Signal>,
+    /// The different signals that the program has sent by `kill`.
+    sent: Vec<Signal>,
 }
 
 /// What the worker is doing. Starting and leaving have deadlines; only `Killed` has none left.
@@ -51,7 +51,7 @@ impl Process {
             listening: Vec::new(),
             link: Link::Open,
             cause: None,
-            sent: None,
+            sent: Vec::new(),
         }
     }
 
@@ -122,7 +122,9 @@ impl Process {
     }
 
     pub(super) fn sent(&mut self, signal: Signal) {
-        self.sent = Some(signal);
+        if !self.sent.contains(&signal) {
+            self.sent.push(signal);
+        }
     }
 
     /// Its channel is open, so what is said in its name comes from it.
@@ -136,7 +138,7 @@ impl Process {
     }
 
     pub(super) fn cause_of(&self, status: ExitStatus) -> Cause {
-        let by_program = self.sent.is_some_and(|sent| sent == Signal::TERM || status.signal() == Some(sent));
+        let by_program = self.sent.iter().any(|sent| *sent == Signal::TERM || status.signal() == Some(*sent));
         match self.cause {
             Some(cause) => cause,
             None if by_program => Cause::Killed,

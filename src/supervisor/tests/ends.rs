@@ -99,6 +99,18 @@ fn an_end_that_was_asked_for_is_never_followed_by_a_restart() {
 }
 
 #[test]
+fn a_worker_killed_by_the_program_follows_the_table() {
+    for (_, listed, restart, _) in every_case() {
+        let mut cluster = one_worker(restart, listed);
+        cluster.feed(Input::Kill(id(1), Signal::KILL)).feed(Input::Kill(id(1), Signal::USR1)).did();
+        cluster.dies(1, killed(9));
+        assert!(cluster.events().iter().any(|event| matches!(event, Event::Exit { cause: Cause::Killed, .. })));
+        let restarted = if restart == Restart::Never { vec![] } else { vec![Did::Spawn(0, 2)] };
+        assert_eq!(cluster.did(), restarted);
+    }
+}
+
+#[test]
 fn the_cluster_ends_with_the_last_slot_and_names_those_that_ended_badly() {
     let mut cluster = ByHand::start(policy(3, Restart::Never));
     for worker in 1..=3 {
