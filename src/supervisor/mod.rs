@@ -82,7 +82,13 @@ pub(crate) enum SpawnFailure {
 
 enum Course {
     Running,
-    Stopping { how: Shutdown, since: Instant, by: Option<Signal>, outcome: Outcome },
+    /// `signals`: those of the first request by signal, which came at `since`.
+    Stopping {
+        how: Shutdown,
+        since: Instant,
+        signals: Vec<Signal>,
+        outcome: Outcome,
+    },
     Finished,
 }
 

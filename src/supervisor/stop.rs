@@ -62,14 +62,18 @@ impl Supervisor {
         match &mut self.course {
             Course::Finished | Course::Stopping { how: Shutdown::Now, .. } => {}
             Course::Running => self.begin_stop(now, how, by, Outcome::Stopped),
-            Course::Stopping { since, by: first, .. } => {
-                let again = match (*first, by) {
-                    (Some(first), Some(by)) => first == by || now.saturating_duration_since(*since) >= ONE_REQUEST,
-                    (None, Some(_)) => {
-                        (*first, *since) = (by, now);
+            Course::Stopping { since, signals, .. } => {
+                let again = match by {
+                    None => false,
+                    Some(by) if signals.is_empty() => {
+                        (*signals, *since) = (vec![by], now);
                         false
                     }
-                    (_, None) => false,
+                    Some(by) if now.saturating_duration_since(*since) < ONE_REQUEST && !signals.contains(&by) => {
+                        signals.push(by);
+                        false
+                    }
+                    Some(_) => true,
                 };
                 if again || how == Shutdown::Now {
                     self.stop_at_once(now);
@@ -79,7 +83,7 @@ impl Supervisor {
     }
 
     pub(super) fn begin_stop(&mut self, now: Instant, how: Shutdown, by: Option<Signal>, outcome: Outcome) {
-        self.course = Course::Stopping { how, since: now, by, outcome };
+        self.course = Course::Stopping { how, since: now, signals: by.into_iter().collect(), outcome };
         self.emit(Event::Stopping(how));
         let mut withdrawn = Vec::new();
         self.actions.retain(|action| match action {

@@ -212,6 +212,41 @@ fn a_worker_that_missed_its_deadline_is_not_replaced_if_it_is_not_wanted() {
 }
 
 #[test]
+fn which_signal_is_a_second_one() {
+    use Signal as S;
+    let at_once = |signals: &[(u64, Signal)]| {
+        let mut cluster = bring_to(Ready);
+        let mut last = 0;
+        for (at, signal) in signals {
+            cluster.pass(millis(at - last)).feed(Input::Stop(Shutdown::Drain, Some(*signal)));
+            last = *at;
+        }
+        cluster.events().iter().any(|event| matches!(event, Event::Stopping(Shutdown::Now)))
+    };
+    for first in [0, 1, 1000] {
+        assert!(!at_once(&[(first, S::INT)]));
+        assert!(at_once(&[(first, S::INT), (first, S::INT)]), "the same signal");
+        assert!(!at_once(&[(first, S::INT), (first + 249, S::TERM)]), "another one is the same request");
+        assert!(at_once(&[(first, S::INT), (first + 250, S::TERM)]), "another one, later");
+        assert!(at_once(&[(first, S::INT), (first + 1, S::TERM), (first + 2, S::INT)]), "the first one again");
+        assert!(at_once(&[(first, S::INT), (first + 1, S::TERM), (first + 2, S::TERM)]), "the other one again");
+        assert!(!at_once(&[(first, S::INT), (first + 1, S::TERM), (first + 2, S::HUP)]));
+    }
+}
+
+#[test]
+fn a_call_is_no_first_signal() {
+    let stop = |by| Input::Stop(Shutdown::Drain, by);
+    let mut cluster = bring_to(Ready);
+    cluster.feed(stop(None)).pass(millis(1000)).feed(stop(None)).feed(stop(Some(Signal::TERM)));
+    cluster.pass(millis(249)).feed(stop(Some(Signal::INT)));
+    assert!(!cluster.events().iter().any(|event| matches!(event, Event::Stopping(Shutdown::Now))));
+    cluster.did();
+    cluster.feed(stop(Some(Signal::INT)));
+    assert_eq!(cluster.did().len(), 2, "both workers are killed");
+}
+
+#[test]
 fn a_fork_from_the_handler_of_the_last_exit_keeps_a_manual_cluster_alive() {
     let mut cluster = ByHand::start(manual(1));
     assert_eq!(cluster.end(), None, "it waits for its first fork");
