@@ -1,0 +1,78 @@
+//! Random walks through the simulated world, with the referee's checks after every turn.
+//!
+//! A failure names its seed and the command that replays that walk with everything that went in and came out.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Mutex,
+    thread,
+};
+
+use super::world::{Random, World};
+use crate::supervisor::Outcome;
+
+#[test]
+fn random_walks() {
+    if let Ok(seed) = std::env::var(SEED) {
+        let seed = seed.parse().unwrap_or_else(|_| panic!("{SEED}={seed} is not a number"));
+        let end = walk(seed, true);
+        println!("{end:?}");
+        return assert!(end.is_ok(), "seed {seed}: {end:?}");
+    }
+    let failure = Mutex::new(None);
+    let ends = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for share in 0..THREADS {
+            let (failure, ends) = (&failure, &ends);
+            scope.spawn(move || walk_all((share..WALKS).step_by(THREADS), failure, ends));
+        }
+    });
+    if let Some((seed, what)) = failure.into_inner().unwrap() {
+        let again = format!("{SEED}={seed} cargo test --lib supervisor::tests::walks -- --nocapture");
+        let _ = walk(seed, true);
+        panic!("the walk with seed {seed} breaks a rule: {what}\nreplay it with:\n    {again}");
+    }
+    let ends = ends.into_inner().unwrap();
+    assert_eq!(ends.values().sum::<usize>(), WALKS);
+    for end in ["stopped", "retired", "never ready", "gave up"] {
+        assert!(ends.get(end).is_some_and(|walks| *walks >= WALKS / 50), "too few walks end so: {ends:?}");
+    }
+}
+
+fn walk_all(
+    seeds: impl Iterator<Item = usize>,
+    failure: &Mutex<Option<(u64, String)>>,
+    ends: &Mutex<BTreeMap<&'static str, usize>>,
+) {
+    for seed in seeds {
+        if failure.lock().unwrap().is_some() {
+            return;
+        }
+        match walk(seed as u64, false) {
+            Ok(end) => *ends.lock().unwrap().entry(name(&end)).or_default() += 1,
+            Err(what) => *failure.lock().unwrap() = Some((seed as u64, what)),
+        }
+    }
+}
+
+fn walk(seed: u64, trace: bool) -> Result<Outcome, String> {
+    let turns = 40 + Random(seed).below(120) as usize;
+    let walk = || World::new(seed, trace).walk(turns);
+    catch_unwind(AssertUnwindSafe(walk)).unwrap_or_else(|_| Err("the supervisor panicked".to_owned()))
+}
+
+fn name(end: &Outcome) -> &'static str {
+    match end {
+        Outcome::Stopped => "stopped",
+        Outcome::Retired(_) => "retired",
+        Outcome::NeverReady(_) => "never ready",
+        Outcome::GaveUp(_) => "gave up",
+    }
+}
+
+/// Holds the seed of one walk to replay.
+const SEED: &str = "MIO_CLUSTER_SEED";
+
+const WALKS: usize = 10_000;
+const THREADS: usize = 2;

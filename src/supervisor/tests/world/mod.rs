@@ -1,0 +1,276 @@
+//! A simulated world: a kernel, workers, a program with requests of its own, and a clock that also jumps.
+
+mod kernel;
+
+use std::time::Duration;
+
+use self::kernel::{SimKernel, Temper};
+use super::{
+    referee::{At, Verdict},
+    rig::{Input, Rig},
+};
+use crate::{
+    config::{Backoff, Intensity, ReadyWhen, Restart, Settings},
+    event::{Event, ExitStatus, Shutdown},
+    id::{Signal, WorkerId},
+    supervisor::{Outcome, SpawnFailure},
+};
+
+pub(super) struct World {
+    rig: Rig<SimKernel>,
+    random: Random,
+    habits: Habits,
+    /// A stop was seen; from then on many requests are a further stop.
+    stopping: bool,
+}
+
+/// What the program and the clock do in this walk.
+struct Habits {
+    /// Per cent of turns with a request.
+    requests: u64,
+    /// Per cent of exits that the program answers with a fork of its own.
+    refork: u64,
+    jumps: bool,
+    /// The clock goes from one moment at which something happens to the next.
+    hurried: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, trace: bool) -> Self {
+        let mut random = Random(seed);
+        let settings = settings(&mut random);
+        let addresses = random.below(4) as usize;
+        let temper = random.pick(&TEMPERS);
+        let habits = Habits {
+            requests: random.pick(&[0, 5, 30]),
+            refork: if settings.manual { 80 } else { random.pick(&[0, 0, 10]) },
+            jumps: random.chance(30),
+            hurried: temper == Temper::Frantic,
+        };
+        if trace {
+            println!("{temper:?}, {addresses} addresses, {settings:?}");
+        }
+        let kernel = SimKernel::new(random.fork(), temper, addresses);
+        let rig = Rig::new(settings, addresses, random.next(), kernel).traced(trace);
+        Self { rig, random, habits, stopping: false }
+    }
+
+    /// A walk of `turns` turns and then until the end; returns how the cluster ended.
+    pub(super) fn walk(mut self, turns: usize) -> Result<Outcome, String> {
+        self.rig.start()?;
+        for _ in 0..turns {
+            self.turn()?;
+            if self.rig.is_finished() {
+                break;
+            }
+        }
+        self.rig.feed(Input::Stop(Shutdown::Now, None))?;
+        for _ in 0..MANY_TURNS {
+            if self.rig.is_finished() {
+                break;
+            }
+            self.rig.now = self.rig.now.max(self.next_moment());
+            self.deliver()?;
+            self.rig.settle()?;
+            self.rig.idle()?;
+        }
+        for _ in 0..4 {
+            let input = self.any_input();
+            self.rig.feed(input)?;
+            self.rig.settle()?;
+            self.rig.idle()?;
+        }
+        self.rig.outcome.ok_or("the cluster does not end after everything was killed".to_owned())
+    }
+
+    fn turn(&mut self) -> Verdict {
+        self.time_passes();
+        self.deliver()?;
+        if self.random.chance(10) {
+            let input = self.any_input();
+            self.rig.feed(input)?;
+        }
+        if self.random.chance(self.habits.requests) {
+            let request = self.any_request();
+            self.rig.feed(request)?;
+        }
+        self.rig.settle()?;
+        while !self.rig.events.is_empty() {
+            for event in std::mem::take(&mut self.rig.events) {
+                self.program_sees(&event)?;
+            }
+            self.rig.settle()?;
+        }
+        self.rig.idle()
+    }
+
+    fn deliver(&mut self) -> Verdict {
+        for _ in 0..1 + self.random.below(12) {
+            let Some(input) = self.rig.kernel.due(self.rig.now) else { break };
+            self.rig.feed(input)?;
+        }
+        Ok(())
+    }
+
+    fn program_sees(&mut self, event: &Event) -> Verdict {
+        self.stopping |= matches!(event, Event::Stopping(_));
+        let Event::Exit { .. } = event else { return Ok(()) };
+        if self.random.chance(self.habits.refork) {
+            self.rig.feed(Input::Fork)?;
+        }
+        Ok(())
+    }
+
+    fn time_passes(&mut self) {
+        let now = self.rig.now;
+        self.rig.now = match self.random.below(100) {
+            0.. if self.habits.hurried => now.max(self.next_moment()),
+            0..60 => now.max(self.next_moment()),
+            60..75 => now + self.random.moment(),
+            75..80 => now + Duration::from_secs(self.random.below(60)),
+            80..82 if self.habits.jumps => now + Duration::from_secs(3600 * self.random.below(48)),
+            82..84 if self.habits.jumps => now.saturating_sub(Duration::from_millis(self.random.below(100_000))),
+            80.. => now,
+        };
+    }
+
+    fn next_moment(&self) -> At {
+        let timeout = self.rig.timeout().filter(|at| *at < FAR);
+        timeout.into_iter().chain(self.rig.kernel.next()).min().unwrap_or(self.rig.now)
+    }
+
+    /// Mostly about workers that live, but also about those that are gone and those that never were.
+    fn any_id(&mut self) -> WorkerId {
+        let workers = self.rig.workers();
+        if !workers.is_empty() && self.random.chance(70) {
+            return self.random.pick(&workers).id;
+        }
+        WorkerId::from_raw(self.random.below(self.rig.kernel.last_id + 3))
+    }
+
+    fn any_request(&mut self) -> Input {
+        if self.stopping && self.random.chance(60) {
+            return self.any_stop();
+        }
+        let id = self.any_id();
+        let signal =
+            self.random.pick(&[Signal::TERM, Signal::KILL, Signal::USR1, Signal::from_raw(0), Signal::from_raw(37)]);
+        match self.random.below(40) {
+            0..14 => Input::Fork,
+            14..26 => Input::Drain(id),
+            26..38 => Input::Kill(id, signal),
+            38.. => self.any_stop(),
+        }
+    }
+
+    fn any_stop(&mut self) -> Input {
+        match self.random.below(12) {
+            0 => Input::Stop(Shutdown::Now, self.random.pick(&[None, Some(Signal::QUIT)])),
+            1 => Input::Stop(Shutdown::Drain, None),
+            2.. => Input::Stop(Shutdown::Drain, Some(self.random.pick(&[Signal::TERM, Signal::INT]))),
+        }
+    }
+
+    fn any_input(&mut self) -> Input {
+        let id = self.any_id();
+        let live = self.rig.workers().iter().any(|worker| worker.id == id);
+        match self.random.below(12) {
+            // Only the kernel knows what became of a fork that is under way.
+            0..=2 if self.rig.kernel.is_awaited(id) => Input::Online(id),
+            0 => Input::Spawned(id, 77),
+            1 => Input::SpawnFailed(id, SpawnFailure::Threads),
+            2 => Input::SpawnFailed(id, SpawnFailure::Refused),
+            3 => Input::Online(id),
+            4 => Input::Ready(id),
+            5 => Input::Leaving(id),
+            6 => Input::Deaf(id),
+            7 => Input::Closed(id),
+            8 => Input::Drain(id),
+            9 => Input::Kill(id, Signal::USR1),
+            10 if !live => Input::Exited(id, ExitStatus::unknown()),
+            10.. => Input::Online(id),
+        }
+    }
+}
+
+fn settings(random: &mut Random) -> Settings {
+    let workers = 1 + random.below(6) as usize;
+    let spare = random.below(4) as usize;
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+    Settings {
+        max_workers: (!random.chance(3)).then_some(workers + spare),
+        manual: random.chance(20),
+        restart: random.pick(&[Restart::Always, Restart::Always, Restart::OnFailure, Restart::Never]),
+        no_restart_on: random.pick(&[&[][..], &[][..], &[0], &[3], &[0, 3, 101]]).to_vec(),
+        backoff: random.pick(&[
+            Backoff { first: Duration::from_millis(100), most: Duration::from_secs(30) },
+            Backoff { first: Duration::from_millis(100), most: Duration::from_secs(30) },
+            Backoff { first: Duration::from_millis(1), most: Duration::from_millis(5) },
+            Backoff { first: Duration::from_secs(1), most: Duration::MAX },
+        ]),
+        intensity: random.chance(30).then(|| Intensity {
+            restarts: random.below(12) as usize,
+            period: random.pick(&[Duration::from_secs(1), Duration::from_secs(5), Duration::MAX]),
+        }),
+        ready_when: random.pick(&[ReadyWhen::Listening, ReadyWhen::Told]),
+        ready_timeout: random.pick(&[short, Duration::from_secs(1), long, long, Duration::MAX]),
+        drain_timeout: random.pick(&[Duration::ZERO, short, long, long, Duration::MAX]),
+        terminate_timeout: random.pick(&[Duration::ZERO, short, Duration::from_secs(5), Duration::MAX]),
+        ..Settings::with_workers(workers)
+    }
+}
+
+/// splitmix64.
+#[derive(Clone)]
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn chance(&mut self, per_cent: u64) -> bool {
+        self.below(100) < per_cent
+    }
+
+    fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize].clone()
+    }
+
+    fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
+    /// From nothing to some seconds, mostly short.
+    fn moment(&mut self) -> Duration {
+        match self.below(20) {
+            0..3 => Duration::ZERO,
+            3..14 => Duration::from_micros(self.below(5_000)),
+            14..17 => Duration::from_millis(self.below(400)),
+            17.. => Duration::from_millis(self.below(15_000)),
+        }
+    }
+}
+
+const TEMPERS: [Temper; 7] = [
+    Temper::Calm,
+    Temper::Mixed,
+    Temper::Crashing,
+    Temper::Crashing,
+    Temper::Stillborn,
+    Temper::Barren,
+    Temper::Frantic,
+];
+
+/// A walk that was stopped at once ends well before.
+const MANY_TURNS: usize = 400;
+
+/// What is due in ten years is not waited for.
+const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
