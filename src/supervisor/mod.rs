@@ -76,7 +76,7 @@ pub(crate) enum Action {
 pub(crate) enum SpawnFailure {
     /// The process runs more than one thread: nobody's crash, so nothing is charged for it.
     Threads,
-    /// The system refused; it is treated as a start that failed.
+    /// The system refused; it is tried again with the delays of a start that failed.
     Refused,
 }
 
@@ -124,7 +124,7 @@ impl Supervisor {
     /// Orders the first workers. Called once, first; with `manual` it orders none.
     pub(crate) fn handle_start(&mut self, now: Instant) {
         for index in 0..self.initial() {
-            self.posts[index].first = First::Pending;
+            self.posts[index].first = First::Pending { deadline: now + self.settings.ready_timeout };
             let id = self.take_id();
             self.posts[index].state = PostState::Due { id, at: now, awaits: Awaits::Time };
         }
@@ -162,7 +162,7 @@ impl Supervisor {
                 self.posts[index].state = PostState::Due { id, at, awaits: Awaits::Threads };
             }
             SpawnFailure::Refused => {
-                self.posts[index].refused(text);
+                self.posts[index].refused(now, text);
                 self.posts[index].state = PostState::Vacant;
                 if !self.give_up_if_never_ready(now) {
                     let delay = self.posts[index].pace.start_failed(now, &self.settings.backoff, &mut self.jitter);

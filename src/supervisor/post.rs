@@ -45,9 +45,10 @@ pub(super) enum Awaits {
 pub(super) enum First {
     /// Not an initial slot, or it was ready or asked to leave.
     Settled,
-    Pending,
-    /// It could not even be forked so far; it is tried again.
-    Refused(String),
+    /// It has until `deadline`, also if it cannot be forked at first.
+    Pending { deadline: Instant },
+    /// It could not be forked until its deadline; it is tried again.
+    Refused { deadline: Instant, how: String },
     /// It ended without having been ready. With the slot's latest such end.
     Failed(String),
 }
@@ -87,23 +88,25 @@ impl Post {
         }
     }
 
-    pub(super) fn refused(&mut self, how: String) {
+    pub(super) fn refused(&mut self, now: Instant, how: String) {
         match self.first {
-            First::Pending | First::Refused(_) => self.first = First::Refused(how),
-            First::Settled | First::Failed(_) => {}
+            First::Pending { deadline } | First::Refused { deadline, .. } if deadline <= now => {
+                self.first = First::Refused { deadline, how };
+            }
+            First::Pending { .. } | First::Refused { .. } | First::Settled | First::Failed(_) => {}
         }
     }
 
     pub(super) fn forked(&mut self) {
         match self.first {
-            First::Refused(_) => self.first = First::Pending,
-            First::Settled | First::Pending | First::Failed(_) => {}
+            First::Refused { deadline, .. } => self.first = First::Pending { deadline },
+            First::Settled | First::Pending { .. } | First::Failed(_) => {}
         }
     }
 
     pub(super) fn ended_unready(&mut self, how: String) {
         match self.first {
-            First::Pending | First::Refused(_) | First::Failed(_) => self.first = First::Failed(how),
+            First::Pending { .. } | First::Refused { .. } | First::Failed(_) => self.first = First::Failed(how),
             First::Settled => {}
         }
     }
@@ -111,7 +114,7 @@ impl Post {
     /// It ended as asked, which is no failure.
     pub(super) fn left(&mut self) {
         match self.first {
-            First::Pending | First::Refused(_) => self.first = First::Settled,
+            First::Pending { .. } | First::Refused { .. } => self.first = First::Settled,
             First::Settled | First::Failed(_) => {}
         }
     }

@@ -127,8 +127,8 @@ impl Supervisor {
             .iter()
             .enumerate()
             .map(|(index, post)| match &post.first {
-                First::Failed(how) | First::Refused(how) => Some((Slot::from_index(index), how.clone())),
-                First::Settled | First::Pending => None,
+                First::Failed(how) | First::Refused { how, .. } => Some((Slot::from_index(index), how.clone())),
+                First::Settled | First::Pending { .. } => None,
             })
             .collect();
         let Some(ends) = ends else { return false };

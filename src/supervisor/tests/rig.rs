@@ -72,6 +72,7 @@ impl<K: Kernel> Rig<K> {
 
     /// Starts the cluster and performs what follows.
     pub(super) fn start(&mut self) -> Verdict {
+        self.referee.begins(self.now);
         self.supervisor.handle_start(self.base + self.now);
         self.settle()
     }

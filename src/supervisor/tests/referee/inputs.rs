@@ -111,8 +111,9 @@ impl Referee {
                     Holds::Due { id: Some(id), at: Span::exactly(at), announced: Some(at), threads: true };
             }
             SpawnFailure::Refused => {
+                let late = now >= self.began.saturating_add(self.settings.ready_timeout);
                 let book = &mut self.slots[slot];
-                if book.first == First::Pending {
+                if late && book.first == First::Pending {
                     book.first = First::Refused;
                 }
                 if !self.stop_if_never_ready(now) {

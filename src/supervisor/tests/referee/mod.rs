@@ -31,6 +31,8 @@ pub(super) struct Referee {
     lives: BTreeMap<WorkerId, Life>,
     ids: HashSet<WorkerId>,
     forks_accepted: usize,
+    /// When the cluster was started.
+    began: At,
     stop: Option<Stop>,
     restarts: Vec<At>,
     ready_ever: bool,
@@ -157,6 +159,10 @@ enum Rank {
 }
 
 impl Referee {
+    pub(super) fn begins(&mut self, now: At) {
+        self.began = now;
+    }
+
     pub(super) fn new(settings: Settings, addresses: Vec<Address>, base: Instant) -> Self {
         let slots = settings.max_workers.unwrap_or_else(|| settings.workers.max(64));
         let mut referee = Self {
@@ -167,6 +173,7 @@ impl Referee {
             lives: BTreeMap::new(),
             ids: HashSet::new(),
             forks_accepted: 0,
+            began: At::ZERO,
             stop: None,
             restarts: Vec::new(),
             ready_ever: false,
