@@ -27,7 +27,7 @@ use crate::{
 /// A worker's socket at one address, for the program's own `Poll`.
 ///
 /// Its descriptor becomes readable when there is a connection to accept, and when the master has something to say (so a loop that
-/// sleeps on it learns of a drain). Register it with [`Interest::READABLE`], accept until `WouldBlock`, then look at
+/// sleeps on it learns of a drain). Register it with [`Interest::READABLE`](mio::Interest::READABLE), accept until `WouldBlock`, then look at
 /// [`Worker::is_draining`](crate::Worker::is_draining). Spurious readiness is normal; the first one comes right after registration.
 ///
 /// Dropping it closes the socket and tells the master. It may be used from several threads.
