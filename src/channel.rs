@@ -68,17 +68,22 @@ struct Waiting {
 impl Channel {
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = rights::pair()?;
-        Ok((Self::new(one)?, Self::new(other)?))
+        Self::pair_of(one, other)
     }
 
-    /// `socket` is one end of a non-blocking SOCK_SEQPACKET pair.
-    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        // A system with a small default would refuse large packets (EMSGSIZE).
-        if socket::getsockopt(&socket, sockopt::SndBuf)? < SEND_BUFFER_MIN {
-            socket::setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER_MIN)?;
+    /// The ends of a non-blocking SOCK_SEQPACKET pair.
+    fn pair_of(one: OwnedFd, other: OwnedFd) -> io::Result<(Self, Self)> {
+        // A system with a small default would refuse large packets (EMSGSIZE). The two ends have the same.
+        if socket::getsockopt(&one, sockopt::SndBuf)? < SEND_BUFFER_MIN {
+            socket::setsockopt(&one, sockopt::SndBuf, &SEND_BUFFER_MIN)?;
+            socket::setsockopt(&other, sockopt::SndBuf, &SEND_BUFFER_MIN)?;
         }
-        let socket = Owned::new(socket);
-        Ok(Self { socket, assembler: Assembler::default(), queue: VecDeque::new(), queued_bytes: 0, broken: false })
+        Ok((Self::new(one), Self::new(other)))
+    }
+
+    fn new(socket: OwnedFd) -> Self {
+        let (socket, assembler, queue) = (Owned::new(socket), Assembler::default(), VecDeque::new());
+        Self { socket, assembler, queue, queued_bytes: 0, broken: false }
     }
 
     /// Sends `frame` behind everything that was sent before, or queues what the socket does not take.
@@ -128,11 +133,11 @@ impl Channel {
 
     /// Reads one packet. A peer can send without end: whoever serves several must stop in between, and come back.
     pub(crate) fn recv(&mut self, buffer: &mut Buffer) -> Result<Incoming> {
-        let space = buffer.space();
+        let buffer = buffer.space();
         let mut hung_up = false;
         let received = loop {
-            match rights::recv(self.socket.as_fd(), space) {
-                Ok(received) if received.len > 0 => break received,
+            match rights::recv(self.socket.as_fd(), buffer) {
+                Ok(received) if !buffer.is_empty() => break received,
                 // Nothing can come any more, so this nothing is the end.
                 Ok(_nothing) if hung_up => return Ok(Incoming::Closed),
                 // An empty packet, the end, or a peer that sent and died while the kernel looked: then its packets are still to be read.
@@ -148,12 +153,11 @@ impl Channel {
                 Err(error) => return Err(Error::system("receiving from the channel", error)),
             }
         };
-        let packet = &space[..received.len];
-        Ok(self.interpret(packet, received))
+        Ok(self.interpret(buffer, received))
     }
 
     fn interpret(&mut self, packet: &[u8], received: Received) -> Incoming {
-        let Received { fds, lost_fds, .. } = received;
+        let Received { fds, lost_fds } = received;
         let descriptors = if lost_fds { Descriptors::Lost } else { Descriptors::Arrived(fds.len()) };
         match self.assembler.push(packet, descriptors) {
             Ok(None) => Incoming::Part,
@@ -193,10 +197,9 @@ impl Channel {
 
 impl Buffer {
     /// One byte more than a packet may have, so that a larger one shows.
-    fn space(&mut self) -> &mut [u8] {
-        if self.0.is_empty() {
-            self.0 = vec![0; PACKET_MAX + 1];
-        }
+    fn space(&mut self) -> &mut Vec<u8> {
+        self.0.clear();
+        self.0.reserve(PACKET_MAX + 1);
         &mut self.0
     }
 }

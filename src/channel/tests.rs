@@ -165,7 +165,7 @@ fn stray_descriptors_are_closed() {
 fn a_lost_descriptor_is_told_from_a_bad_packet() {
     let (mut master, _worker) = Channel::pair().unwrap();
     let (reader, writer) = pipe();
-    let lost = |fds| Received { len: 0, fds, lost_fds: true };
+    let lost = |fds| Received { fds, lost_fds: true };
     let incoming = master.interpret(&packet(&Frame::Listen { address: 5 }), lost(vec![writer]));
     assert!(matches!(incoming, Incoming::LostDescriptors(Frame::Listen { address: 5 })));
     assert!(ends(&reader), "those that did arrive are closed");
@@ -177,7 +177,7 @@ fn a_lost_descriptor_is_told_from_a_bad_packet() {
 fn a_small_default_buffer_is_enlarged() {
     let (one, other) = rights::pair().unwrap();
     socket::setsockopt(&one, sockopt::SndBuf, &0).unwrap();
-    let (mut worker, mut master) = (Channel::new(one).unwrap(), Channel::new(other).unwrap());
+    let (mut worker, mut master) = Channel::pair_of(one, other).unwrap();
     let message = Frame::Message { bytes: vec![5; PACKET_MAX - 8] };
     worker.send(&message, &[]).unwrap();
     assert!(!worker.wants_write());

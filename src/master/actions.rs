@@ -59,13 +59,12 @@ impl Master {
         if let Some(hook) = &mut self.before_fork {
             hook(slot);
         }
-        only_thread("forking a worker").map_err(|error| (SpawnFailure::Threads, error))?;
         let refused = |error: io::Error| (SpawnFailure::Refused, not_forked(error));
         let (mut ours, theirs) = Channel::pair().map_err(refused)?;
         let seat = self.seats.take().ok_or_else(|| refused(io::ErrorKind::StorageFull.into()))?;
         seat.add_frame();
         let hello = ours.send(&Frame::hello(LAYOUT, self.process), &[]);
-        match hello.and_then(|()| fork::fork()) {
+        match hello.map_err(fork::Refused::System).and_then(|()| fork::fork()) {
             Ok(Forked::Child) => self.be_born(slot, id, theirs, seat),
             Ok(Forked::Parent { pid, pidfd: Some(pidfd) }) => self.adopt(id, pid, pidfd, ours, seat).map_err(refused),
             Ok(Forked::Parent { pid, pidfd: None }) => {
@@ -74,7 +73,12 @@ impl Master {
             }
             Err(error) => {
                 self.seats.give_back(seat);
-                Err(refused(error))
+                Err(match error {
+                    fork::Refused::Threads(running) => {
+                        (SpawnFailure::Threads, threads_run("forking a worker", running))
+                    }
+                    fork::Refused::System(error) => refused(error),
+                })
             }
         }
     }
@@ -157,15 +161,17 @@ impl Master {
     }
 }
 
-/// Refuses to fork beside other threads: the child would have their locks, but not them.
+/// Refuses early what no fork could do.
 pub(super) fn only_thread(step: &str) -> Result<()> {
-    fork::single_thread().map_err(|threads| {
-        let text = format!(
-            "{step}: this process runs {threads} threads, and a fork copies only one (the others' locks would stay locked); start \
-             threads inside the worker function, or end them first"
-        );
-        Error::new(Kind::ThreadsRunning, text)
-    })
+    fork::single_thread().map_err(|running| threads_run(step, running))
+}
+
+fn threads_run(step: &str, running: usize) -> Error {
+    let text = format!(
+        "{step}: this process runs {running} threads, and a fork copies only one (the others' locks would stay locked); start \
+         threads inside the worker function, or end them first"
+    );
+    Error::new(Kind::ThreadsRunning, text)
 }
 
 /// Names at start what would otherwise fail at every fork.

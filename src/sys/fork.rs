@@ -32,16 +32,28 @@ pub(crate) enum Forked {
     Child,
 }
 
+/// Why there is no child.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// So many threads run.
+    Threads(usize),
+    /// fork's own (EAGAIN: RLIMIT_NPROC, a cgroup's limit; ENOMEM) or pidfd_open's (EMFILE, or ENOSYS before Linux 5.3).
+    System(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Refused::System(error)
+    }
+}
+
 /// Forks after flushing Rust's stdout and C's stdio, so that nothing is printed twice.
 ///
-/// **Errors**: more than one thread runs; fork's own (EAGAIN: RLIMIT_NPROC, a cgroup's limit; ENOMEM); pidfd_open's (EMFILE, or ENOSYS
-/// before Linux 5.3), after the child was killed and reaped.
-pub(crate) fn fork() -> io::Result<Forked> {
-    if let Some(running) = threads().ok().filter(|&running| running > 1) {
-        return Err(io::Error::other(format!("{running} threads run; a process can only fork with one")));
-    }
+/// **Errors**: see [`Refused`]; a child without a pidfd was killed and reaped.
+pub(crate) fn fork() -> Result<Forked, Refused> {
+    single_thread().map_err(Refused::Threads)?;
     flush();
-    let previous = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let previous = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(io::Error::from)?;
     // SAFETY: this is the only thread (just counted, and nobody else is there to start one), so no lock is held by a thread that
     // the child lacks: the child may allocate, lock and print.
     let forked = match unsafe { unistd::fork() } {
@@ -49,8 +61,8 @@ pub(crate) fn fork() -> io::Result<Forked> {
         Ok(ForkResult::Parent { child }) => adopt(child),
         Err(error) => Err(error.into()),
     };
-    previous.thread_set_mask()?;
-    forked
+    previous.thread_set_mask().map_err(io::Error::from)?;
+    Ok(forked?)
 }
 
 /// Whether a fork is possible now; if not, how many threads run. A count above 1 is read again for up to 10 ms: a thread that was
@@ -69,7 +81,7 @@ pub(crate) fn single_thread() -> Result<(), usize> {
 }
 
 /// The threads of this process, by one `stat`: the link count of the task directory is 2 + one per thread.
-pub(crate) fn threads() -> io::Result<usize> {
+fn threads() -> io::Result<usize> {
     let links = fs::metadata("/proc/self/task")?.nlink();
     Ok(usize::try_from(links).unwrap_or(usize::MAX).saturating_sub(2))
 }
@@ -124,7 +136,7 @@ mod tests {
         let second = thread::spawn(move || stopped.recv());
         let running = single_thread().unwrap_err();
         assert!(running >= 2);
-        assert!(fork().unwrap_err().to_string().contains("threads run"));
+        assert!(matches!(fork(), Err(Refused::Threads(running)) if running > 1));
         drop(stop);
         assert!(second.join().unwrap().is_err());
     }

@@ -7,7 +7,6 @@
 //! Race: a number is free for reuse from the moment of `close`, hence out of the table first, closed second.
 
 use std::{
-    collections::BTreeSet,
     ops::Deref,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -71,15 +70,29 @@ impl<T> AsRawFd for Owned<T> {
 /// The values that owned the others still exist in the child's copy of the caller's frames. The child must never drop them, so it
 /// ends by [`exit_now`](super::fork::exit_now), not by returning.
 pub(crate) fn keep_only(keep: &[RawFd]) {
-    table().retain(|fd| {
-        let kept = keep.contains(fd);
-        if !kept {
-            // SAFETY: the number is in the table, so a value of this library owns it, and this process (the child) uses and drops
-            // none of these values but those in `keep`. EINTR and EIO leave the number free on Linux: nothing to do about them.
-            unsafe { libc::close(*fd) };
-        }
-        kept
-    });
+    let mut table = table();
+    let kept = table.iter().copied().filter(|fd| keep.contains(fd)).collect();
+    let mut doomed = std::mem::replace(&mut *table, kept);
+    doomed.retain(|fd| !keep.contains(fd));
+    // Numbers of one cluster mostly follow each other: one call closes a whole run of them.
+    doomed.chunk_by(|one, next| *one + 1 == *next).for_each(close_run);
+}
+
+/// `run`: consecutive numbers.
+fn close_run(run: &[RawFd]) {
+    let [first, .., last] = run else { return run.iter().for_each(|&fd| close(fd)) };
+    // SAFETY: as for `close`, for every number of the run. The flags are none.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, *first, *last, 0) };
+    if result != 0 {
+        // A kernel before 5.9, or a filter that forbids the call.
+        run.iter().for_each(|&fd| close(fd));
+    }
+}
+
+fn close(fd: RawFd) {
+    // SAFETY: the number was in the table, so a value of this library owns it, and this process (the child) uses and drops none of
+    // these values but those that are kept. EINTR and EIO leave the number free on Linux: nothing to do about them.
+    unsafe { libc::close(fd) };
 }
 
 #[derive(Debug)]
@@ -87,24 +100,27 @@ struct Entry(RawFd);
 
 impl Entry {
     fn new(fd: RawFd) -> Self {
-        table().insert(fd);
+        let mut table = table();
+        if let Err(place) = table.binary_search(&fd) {
+            table.insert(place, fd);
+        }
         Self(fd)
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        table().remove(&self.0);
+        table().retain(|fd| *fd != self.0);
     }
 }
 
-fn table() -> MutexGuard<'static, BTreeSet<RawFd>> {
+fn table() -> MutexGuard<'static, Vec<RawFd>> {
     // No call under the lock leaves the set half changed: it is whole even if a thread panicked there.
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Never locked at the moment of a fork: only a single-threaded process forks, and nothing forks under the lock.
-static TABLE: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+/// In ascending order. Never locked at the moment of a fork: only a single-threaded process forks, and nothing forks under the lock.
+static TABLE: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 #[cfg(test)]
 mod tests {

@@ -20,8 +20,6 @@ use nix::{
 /// What one packet brought.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// 0: the end of the stream, or an empty packet. A packet longer than the buffer is cut.
-    pub(crate) len: usize,
     pub(crate) fds: Vec<OwnedFd>,
     /// Fewer descriptors arrived than were sent.
     pub(crate) lost_fds: bool,
@@ -51,12 +49,17 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
     }
 }
 
-/// Receives one packet; its descriptors are CLOEXEC from birth.
+/// Receives one packet into `buffer`, in place of what was there; its descriptors are CLOEXEC from birth.
+///
+/// No bytes: the end of the stream, or an empty packet. A packet longer than the buffer's capacity is cut. Memory that no packet
+/// has reached stays untouched, so that an idle worker does not pay for the largest one.
 ///
 /// **Errors**: WouldBlock: nothing there; ECONNRESET: the peer died with packets unread. Read on: its last packets come after it.
-pub(crate) fn recv(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
+pub(crate) fn recv(socket: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<Received> {
+    buffer.clear();
+    let space = buffer.spare_capacity_mut();
     let mut control = Control([0; CONTROL_BYTES]);
-    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }];
+    let mut parts = [libc::iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len() }];
     // SAFETY: `msghdr` is integers, pointers and (musl) padding; all zero is a valid value.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
     header.msg_iov = parts.as_mut_ptr();
@@ -64,7 +67,7 @@ pub(crate) fn recv(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received>
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = CONTROL_BYTES as _;
     let len = loop {
-        // SAFETY: `header` describes `buffer` and `control` by their true lengths; both are borrowed mutably here and outlive the call.
+        // SAFETY: `header` describes `space` and `control` by their true lengths; both are borrowed mutably here and outlive the call.
         let result = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut header, libc::MSG_CMSG_CLOEXEC) };
         match Errno::result(result) {
             Ok(len) => break len.unsigned_abs(),
@@ -72,10 +75,12 @@ pub(crate) fn recv(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received>
             Err(error) => return Err(error.into()),
         }
     };
+    // SAFETY: recvmsg has written `len` bytes at the start of the spare capacity of the empty vector, and never says more than it wrote.
+    unsafe { buffer.set_len(len) };
     // SAFETY: recvmsg has just filled `header` in, its control pointer leads to `control`, and this is the one call for it.
     let fds = unsafe { take_rights(&header) };
     let set = |flag| header.msg_flags & flag != 0;
-    Ok(Received { len, fds, lost_fds: set(libc::MSG_CTRUNC) })
+    Ok(Received { fds, lost_fds: set(libc::MSG_CTRUNC) })
 }
 
 /// # Safety
@@ -133,13 +138,13 @@ mod tests {
         send(&ours, b"with", &vec![file.as_fd(); MAX_FDS]).unwrap();
         send(&ours, b"without", &[]).unwrap();
 
-        let mut buffer = [0; 16];
+        let mut buffer = Vec::with_capacity(16);
         let first = recv(&theirs, &mut buffer).unwrap();
-        assert_eq!((&buffer[..first.len], first.fds.len()), (&b"with"[..], MAX_FDS));
+        assert_eq!((&buffer[..], first.fds.len()), (&b"with"[..], MAX_FDS));
         assert!(!first.lost_fds);
         assert!(fcntl(&first.fds[252], FcntlArg::F_GETFD).unwrap() & FdFlag::FD_CLOEXEC.bits() != 0);
         let second = recv(&theirs, &mut buffer).unwrap();
-        assert_eq!((&buffer[..second.len], second.fds.len()), (&b"without"[..], 0));
+        assert_eq!((&buffer[..], second.fds.len()), (&b"without"[..], 0));
         assert_eq!(recv(&theirs, &mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 
@@ -147,8 +152,9 @@ mod tests {
     fn what_does_not_fit_is_said() {
         let (ours, theirs) = pair().unwrap();
         send(&ours, b"12345", &[]).unwrap();
-        let received = recv(&theirs, &mut [0; 4]).unwrap();
-        assert_eq!(received.len, 4);
+        let mut buffer = Vec::with_capacity(4);
+        recv(&theirs, &mut buffer).unwrap();
+        assert_eq!(buffer, b"1234");
         let too_many = vec![ours.as_fd(); MAX_FDS + 1];
         assert_eq!(send(&ours, b"x", &too_many).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }
@@ -158,8 +164,11 @@ mod tests {
         let (ours, theirs) = pair().unwrap();
         send(&ours, b"last", &[]).unwrap();
         drop(ours);
-        assert_eq!(recv(&theirs, &mut [0; 8]).unwrap().len, 4);
-        assert_eq!(recv(&theirs, &mut [0; 8]).unwrap().len, 0);
+        let mut buffer = Vec::with_capacity(8);
+        recv(&theirs, &mut buffer).unwrap();
+        assert_eq!(buffer, b"last");
+        recv(&theirs, &mut buffer).unwrap();
+        assert_eq!(buffer, b"");
         assert_eq!(send(&theirs, b"x", &[]).unwrap_err().raw_os_error(), Some(libc::EPIPE));
     }
 }

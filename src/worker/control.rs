@@ -9,7 +9,7 @@
 //! request, so nobody takes the answer away. SIGTERM at any moment sets a bit in shared memory first and wakes second.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -55,7 +55,7 @@ struct Link {
     buffer: Buffer,
     events: VecDeque<WorkerEvent>,
     /// Addresses with a live listener.
-    open: HashSet<u16>,
+    open: Vec<u16>,
     peer: Peer,
 }
 
@@ -86,13 +86,8 @@ impl Control {
         let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
         poller.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
         poller.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        let link = Link {
-            channel,
-            buffer: Buffer::default(),
-            events: VecDeque::new(),
-            open: HashSet::new(),
-            peer: Peer::Present,
-        };
+        let link =
+            Link { channel, buffer: Buffer::default(), events: VecDeque::new(), open: Vec::new(), peer: Peer::Present };
         let poller = Owned::register(poller, |poller| poller.0.as_fd());
         let (heard, told_to_drain, link) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(link));
         Ok(Self { poller, wake, seat, drain_timeout, heard, told_to_drain, link })
@@ -131,17 +126,17 @@ impl Control {
         self.watch(&link)
     }
 
-    /// Reserves the address, hands the bound socket over and waits for the master's go-ahead.
+    /// Hands the bound socket over and waits for the master's go-ahead.
     pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
         let mut link = self.link();
-        if !link.open.insert(index) {
+        if link.open.contains(&index) {
             let text = format!("this worker listens on {} already; drop that listener first", bind.at);
             return Err(Error::new(Kind::InvalidConfig, text));
         }
         let result = self.request(&mut link, index, bind, door);
         self.note_drain(&mut link);
-        if result.is_err() {
-            link.open.remove(&index);
+        if result.is_ok() {
+            link.open.push(index);
         }
         result
     }
@@ -149,7 +144,7 @@ impl Control {
     /// The listener is gone.
     pub(super) fn close(&self, index: u16) {
         let mut link = self.link();
-        link.open.remove(&index);
+        link.open.retain(|open| *open != index);
         // If the master cannot be told it is gone or busy; either way the socket is closed and the kernel knows.
         if let Err(error) = link.channel.send(&Frame::Closed { address: index }, &[]) {
             log::debug!(target: super::boot::TARGET, "telling the master of a closed listener: {error}");
