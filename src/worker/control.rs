@@ -5,7 +5,9 @@
 //! read costs no system call. The eventfd is readable from birth, so that every loop turns once: a worker
 //! that waits for its first client has then already shown that it looks whether it is to leave.
 //!
-//! Races: a listener on another thread may turn while the worker waits for the master's answer; the lock is held for the whole
+//! Races: an `accept` late in a loop's turn, or on another thread, may read what the loop would have looked for early in it; so
+//! every event makes the descriptor readable again, and it stays so until the loop has looked ([`Bell`]), or the loop could sleep
+//! through a drain. A listener on another thread may turn while the worker waits for the master's answer; the lock is held for the whole
 //! request, so nobody takes the answer away. SIGTERM at any moment sets a bit in shared memory first and wakes second.
 
 use std::{
@@ -13,7 +15,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -43,12 +45,16 @@ pub(super) struct Control {
     wake: &'static Owned<EventFd>,
     seat: Seat,
     drain_timeout: Duration,
+    bell: Bell,
     /// Frames of the master that were read; the seat says how many there are.
     heard: AtomicU64,
     /// `WorkerEvent::Drain` was queued; it comes once, whoever asked.
     told_to_drain: AtomicBool,
     link: Mutex<Link>,
 }
+
+/// The eventfd as this side uses it.
+struct Bell(AtomicU8);
 
 struct Link {
     channel: Channel,
@@ -90,7 +96,7 @@ impl Control {
             Link { channel, buffer: Buffer::default(), events: VecDeque::new(), open: Vec::new(), peer: Peer::Present };
         let poller = Owned::register(poller, |poller| poller.0.as_fd());
         let (heard, told_to_drain, link) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(link));
-        Ok(Self { poller, wake, seat, drain_timeout, heard, told_to_drain, link })
+        Ok(Self { poller, wake, seat, drain_timeout, bell: Bell::new(), heard, told_to_drain, link })
     }
 
     pub(super) fn seat(&self) -> &Seat {
@@ -99,9 +105,11 @@ impl Control {
 
     /// Reads what has come; never blocks.
     pub(super) fn turn(&self) -> Result<()> {
-        match self.wake.read() {
-            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(error) => return Err(Error::system("reading the worker's eventfd", error)),
+        if self.bell.may_fall_silent() {
+            match self.wake.read() {
+                Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(error) => return Err(Error::system("reading the worker's eventfd", error)),
+            }
         }
         let mut link = self.link();
         let result = self.read_all(&mut link);
@@ -113,10 +121,17 @@ impl Control {
     pub(super) fn turn_if_due(&self) -> Result<()> {
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
-        if mail || asked { self.turn() } else { Ok(()) }
+        if mail || asked || self.bell.was_heard() { self.turn() } else { Ok(()) }
+    }
+
+    /// The loop looks: whatever was read until now it knows, or takes next.
+    pub(super) fn look(&self) {
+        self.seat.hears();
+        self.bell.hear();
     }
 
     pub(super) fn next_event(&self) -> Option<WorkerEvent> {
+        self.look();
         self.link().events.pop_front()
     }
 
@@ -229,7 +244,7 @@ impl Control {
                 return Err(Error::new(Kind::InvalidConfig, text));
             }
             Frame::Drain { within } => self.drain(link, within),
-            Frame::ReopenLogs => link.events.push_back(WorkerEvent::ReopenLogs),
+            Frame::ReopenLogs => self.note(link, WorkerEvent::ReopenLogs),
             // Answers to a request that failed meanwhile, statements that only a worker makes, and what a later version may send.
             Frame::Hello { .. } | Frame::Granted { .. } | Frame::Refused { .. } | Frame::Message { .. } => {}
             Frame::Listen { .. } | Frame::Closed { .. } | Frame::Ready | Frame::Leaving => {}
@@ -247,13 +262,23 @@ impl Control {
     fn drain(&self, link: &mut Link, within: Duration) {
         self.seat.drain();
         if !self.told_to_drain.swap(true, Ordering::Relaxed) {
-            link.events.push_back(WorkerEvent::Drain { within });
+            self.note(link, WorkerEvent::Drain { within });
+        }
+    }
+
+    fn note(&self, link: &mut Link, event: WorkerEvent) {
+        link.events.push_back(event);
+        // A loop that never looks would never let it fall silent.
+        if self.seat.is_aware() {
+            self.bell.ring();
+            // It can only be full, and then it is readable.
+            let _ = self.wake.write(1);
         }
     }
 
     fn gone(&self, link: &mut Link) {
         link.peer = Peer::Gone;
-        link.events.push_back(WorkerEvent::MasterGone);
+        self.note(link, WorkerEvent::MasterGone);
         // A closed channel is readable for ever.
         if let Err(error) = self.poller.delete(&link.channel) {
             log::debug!(target: super::boot::TARGET, "forgetting the channel: {error}");
@@ -270,6 +295,41 @@ impl Control {
     fn link(&self) -> MutexGuard<'_, Link> {
         // Every statement under the lock leaves the link consistent.
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bell {
+    const SILENT: u8 = 0;
+    /// Until the loop has looked.
+    const RINGS: u8 = 1;
+    /// The loop has looked; to be silenced in its next turn.
+    const HEARD: u8 = 2;
+
+    fn new() -> Self {
+        Self(AtomicU8::new(Self::SILENT))
+    }
+
+    fn ring(&self) {
+        self.0.store(Self::RINGS, Ordering::Release);
+    }
+
+    fn hear(&self) {
+        if self.0.load(Ordering::Acquire) == Self::RINGS {
+            self.0.store(Self::HEARD, Ordering::Relaxed);
+        }
+    }
+
+    fn was_heard(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::HEARD
+    }
+
+    /// True unless it rings for a loop that has not looked yet.
+    fn may_fall_silent(&self) -> bool {
+        let rings = self.0.load(Ordering::Relaxed) == Self::RINGS;
+        if !rings {
+            self.0.store(Self::SILENT, Ordering::Relaxed);
+        }
+        !rings
     }
 }
 
