@@ -110,7 +110,7 @@ impl Master {
             }
             Err(error) => {
                 let reason = format!("{error:#}");
-                log::warn!(target: TARGET, "worker {id}: {reason}");
+                self.once(id, &format!("worker {id}: {reason}"));
                 self.answer(id, &Frame::Refused { address: index, lost: false, reason });
             }
         }
@@ -154,9 +154,14 @@ impl Master {
     }
 
     fn garbled(&mut self, id: WorkerId, what: &str) {
+        self.once(id, &format!("worker {id} sent {what}; it is ignored, and so is more of the kind"));
+    }
+
+    /// Warns of what a worker sent, but a worker cannot fill the log.
+    fn once(&mut self, id: WorkerId, text: &str) {
         let Some(child) = self.crew.get_mut(&id) else { return };
         if !std::mem::replace(&mut child.garbles, true) {
-            log::warn!(target: TARGET, "worker {id} (pid {}) sent {what}; it is ignored, and so is more of the kind", child.pid());
+            log::warn!(target: TARGET, "{text} (pid {})", child.pid());
         }
     }
 }
