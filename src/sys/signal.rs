@@ -117,6 +117,8 @@ extern "C" fn on_term(_signal: libc::c_int, info: *mut libc::siginfo_t, _context
     let sender = unsafe { (*info).si_pid() };
     match flags.map(|flags| judge(flags, &TERM_SEEN, sender == MASTER.load(Ordering::Relaxed))) {
         Some(Verdict::Drain) => wake(),
+        // The application's handler runs and has called this one, as signal-hook and tokio do: whether to die is its decision.
+        Some(Verdict::Die) | None if disposition(libc::SIGTERM) != Some(address_of(on_term)) => {}
         Some(Verdict::Die) | None => die(),
     }
     Errno::set_raw(errno);
@@ -172,7 +174,7 @@ fn disposition(signal: libc::c_int) -> Option<libc::sighandler_t> {
 fn set_disposition(signal: libc::c_int, handler: Option<Handler>) -> io::Result<()> {
     let mut action = no_action();
     if let Some(handler) = handler {
-        action.sa_sigaction = handler as *const () as libc::sighandler_t;
+        action.sa_sigaction = address_of(handler);
         // Not SA_ONSTACK: Rust's alternate stack holds a frame or two, and an application's handler may be on it already.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
         // One at a time: signals that arrive together do not pile up their frames.
@@ -182,6 +184,10 @@ fn set_disposition(signal: libc::c_int, handler: Option<Handler>) -> io::Result<
     // calls, async-signal-safe, and never unwinding.
     Errno::result(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
     Ok(())
+}
+
+fn address_of(handler: Handler) -> libc::sighandler_t {
+    handler as *const () as libc::sighandler_t
 }
 
 fn no_action() -> libc::sigaction {
