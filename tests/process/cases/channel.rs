@@ -1,0 +1,63 @@
+//! A worker that sends what it should not: the master survives, and says so once.
+
+use crate::harness::{Bench, cases};
+
+cases!("channel":
+    malformed_packets_are_said_once,
+    refused_sockets_do_not_fill_the_log,
+);
+
+/// What is sent, and how the master calls it.
+const PACKETS: [(&str, &str); 9] = [
+    ("empty", "empty packet"),
+    ("short", "packet of 3 bytes, too short for a header"),
+    ("unknown", "unknown kind 77"),
+    ("oversized", "packet of more than 65536 bytes"),
+    ("reserved", "reserved header bytes"),
+    ("of_a_master", "a statement that only a master makes"),
+    ("no_descriptor", "0 descriptors instead of 1"),
+    ("no_such_address", "there is no address number 99"),
+    ("descriptors", "1 descriptors instead of 0"),
+];
+
+/// Each kind from a worker of its own, which serves on; then more of everything from the last one.
+fn malformed_packets_are_said_once(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 backoff=1,1");
+    let address = run.ready();
+    run.expect("exited with code 0");
+    for (id, (packet, text)) in (1..).zip(PACKETS) {
+        let mut client = bench.connect(address);
+        for _ in 0..3 {
+            assert!(client.ask(&format!("send {packet}")).starts_with("Ok("));
+        }
+        assert!(client.ask("who").starts_with(&format!("{id} 0 ")));
+        run.log(&format!("worker {id} "));
+        run.expect(text);
+        client.say("return");
+        client.closed();
+        run.fact_of("ready", id + 1);
+    }
+    let mut client = bench.connect(address);
+    for (packet, _) in PACKETS.iter().cycle().take(50) {
+        client.ask(&format!("send {packet}"));
+    }
+    client.ask("who");
+    drop(client);
+    run.log("worker 10 ");
+    run.signal(nix::sys::signal::Signal::SIGTERM);
+    run.end_with(0);
+    assert_eq!(run.logged("it is ignored, and so is more of the kind"), 10);
+}
+
+/// Descriptors that are no socket of this address.
+fn refused_sockets_do_not_fill_the_log(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0");
+    let mut client = bench.connect(run.ready());
+    for _ in 0..5 {
+        assert!(client.ask("send no_socket").starts_with("Ok("));
+    }
+    drop(client);
+    run.expect_once("examining the socket");
+    run.signal(nix::sys::signal::Signal::SIGTERM);
+    run.end_with(0);
+}

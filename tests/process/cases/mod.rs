@@ -1,0 +1,36 @@
+//! The cases, by theme.
+
+mod channel;
+mod commands;
+mod configuration;
+mod embedding;
+mod endings;
+mod forks;
+mod harness;
+mod master_killed;
+mod ports;
+mod restarts;
+mod roles;
+mod signals;
+mod stop;
+
+use crate::harness::Case;
+
+pub(crate) fn all() -> Vec<Case> {
+    [
+        harness::CASES,
+        configuration::CASES,
+        ports::CASES,
+        restarts::CASES,
+        endings::CASES,
+        stop::CASES,
+        signals::CASES,
+        master_killed::CASES,
+        commands::CASES,
+        embedding::CASES,
+        forks::CASES,
+        channel::CASES,
+        roles::CASES,
+    ]
+    .concat()
+}

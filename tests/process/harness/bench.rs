@@ -1,0 +1,80 @@
+//! What one case works with: an IP address of its own, a deadline, and fixtures.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    panic, process,
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Socket, Type};
+
+use super::{Cannot, Client, Run};
+
+pub(crate) struct Bench {
+    ip: Ipv4Addr,
+    deadline: Instant,
+}
+
+impl Bench {
+    /// The address is of this run and this case only, so that a port is free or taken because of the case and nobody else.
+    pub(super) fn new(number: usize) -> Self {
+        let [.., high, low] = process::id().to_be_bytes();
+        let host = u8::try_from(number + 1).expect("fewer than 255 cases");
+        Self { ip: Ipv4Addr::new(127, high | 0x80, low, host), deadline: Instant::now() + WATCHDOG }
+    }
+
+    pub(crate) fn ip(&self) -> Ipv4Addr {
+        self.ip
+    }
+
+    /// Starts a fixture: its name and its words, `@` being this case's IP address.
+    pub(crate) fn start(&self, script: &str) -> Run {
+        self.start_by(&[], script)
+    }
+
+    /// As [`start`](Self::start), by a program that execs the fixture, such as `env --ignore-signal=HUP`.
+    pub(crate) fn start_by(&self, launcher: &[&str], script: &str) -> Run {
+        Run::start(launcher, &script.replace('@', &self.ip.to_string()), self.deadline, self.ip)
+    }
+
+    /// An address that was free a moment ago, and of no other case.
+    pub(crate) fn free_address(&self) -> SocketAddr {
+        free_port((self.ip, 0).into()).expect("127.0.0.0/8 is local")
+    }
+
+    pub(crate) fn connect(&self, address: impl Into<SocketAddr>) -> Client {
+        let address = address.into();
+        let stream = TcpStream::connect_timeout(&address, self.left());
+        let stream = stream.unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
+        Client::new(stream, self.left())
+    }
+
+    /// One question on a connection of its own.
+    pub(crate) fn ask(&self, address: impl Into<SocketAddr>, question: &str) -> String {
+        self.connect(address).ask(question)
+    }
+
+    /// Ends the case as ignored: this machine cannot show what it is about.
+    pub(crate) fn cannot(&self, why: &str) -> ! {
+        panic::resume_unwind(Box::new(Cannot(why.to_owned())))
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+    }
+}
+
+/// Binds and lets go: the address, with a port if it had none, is free. Fails if anybody listens there or keeps others away.
+///
+/// It does not listen: while another case starts a process, that has a copy of every descriptor of the harness for a moment, and a
+/// copy of a bound socket with SO_REUSEADDR keeps nobody away.
+pub(crate) fn free_port(address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.local_addr()?.as_socket().expect("an IP address"))
+}
+
+/// For one case; the longest takes about three seconds.
+const WATCHDOG: Duration = Duration::from_secs(60);

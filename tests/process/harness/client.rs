@@ -1,0 +1,44 @@
+//! A client of the fixtures' line protocol.
+
+use std::{
+    io::{BufRead, BufReader, ErrorKind, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+pub(crate) struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub(super) fn new(stream: TcpStream, within: Duration) -> Self {
+        stream.set_read_timeout(Some(within)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub(crate) fn say(&mut self, line: &str) {
+        self.0
+            .get_mut()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap_or_else(|error| panic!("saying {line:?}: {error}"));
+    }
+
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        self.say(line);
+        let mut answer = String::new();
+        match self.0.read_line(&mut answer) {
+            Ok(length) if length > 0 => answer.trim_end().to_owned(),
+            Ok(_) => panic!("asked {line:?}, and the connection was closed without an answer"),
+            Err(error) => panic!("asked {line:?}: {error}"),
+        }
+    }
+
+    /// Waits until the other side is gone.
+    pub(crate) fn closed(mut self) {
+        let mut rest = String::new();
+        match self.0.read_line(&mut rest) {
+            Ok(0) => {}
+            Ok(_) => panic!("expected the end, got {rest:?}"),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("expected the end: {error}"),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One fixture: a process group of its own, what it says, and the check that it leaves nothing behind.
+//!
+//! Every wait ends with the fact, or with the case's deadline. A `Run` that is dropped before [`Run::end`] (a failed case) kills its
+//! group and notes everything that the fixture said.
+
+use std::{
+    env,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{Signal, kill, killpg},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+
+use super::{
+    FIXTURE,
+    bench::free_port,
+    fact,
+    fact::Fact,
+    note,
+    outputs::{News, Outputs},
+    pid_of,
+};
+
+pub(crate) struct Run {
+    script: String,
+    child: Child,
+    group: Pid,
+    outputs: Outputs,
+    facts: Vec<Fact>,
+    logs: Vec<String>,
+    /// Facts and log lines before these were asked for.
+    next_fact: usize,
+    next_log: usize,
+    expected: Vec<(String, Times)>,
+    orphans: Orphans,
+    deadline: Instant,
+    ip: Ipv4Addr,
+    /// `end` was called; and it has seen the last process of the group.
+    checked: bool,
+    reaped: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Times {
+    Once,
+    Some,
+}
+
+/// What may be left when the leader has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Orphans {
+    None,
+    /// The leader is killed: its workers follow it.
+    Dying,
+}
+
+impl Run {
+    pub(super) fn start(launcher: &[&str], script: &str, deadline: Instant, ip: Ipv4Addr) -> Self {
+        let program = env::current_exe().expect("the harness knows its own path");
+        let mut command = match launcher {
+            [] => Command::new(&program),
+            [launcher, arguments @ ..] => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(&program);
+                command
+            }
+        };
+        command.args(script.split(' ')).env(FIXTURE, "1").env("RUST_BACKTRACE", "0").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("starting {script:?}: {error}"));
+        let outputs = Outputs::of(&mut child);
+        let group = pid_of(child.id());
+        let (facts, logs, expected, orphans) = (Vec::new(), Vec::new(), Vec::new(), Orphans::None);
+        let (next_fact, next_log, script, checked, reaped) = (0, 0, script.to_owned(), false, false);
+        Self {
+            script,
+            child,
+            group,
+            outputs,
+            facts,
+            logs,
+            next_fact,
+            next_log,
+            expected,
+            orphans,
+            deadline,
+            ip,
+            checked,
+            reaped,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next event or other fact of this name; those before it are passed over.
+    pub(crate) fn fact(&mut self, name: &str) -> Fact {
+        self.fact_where(name, |fact| fact.name() == name)
+    }
+
+    /// As [`fact`](Self::fact), of one worker.
+    pub(crate) fn fact_of(&mut self, name: &str, id: u64) -> Fact {
+        self.fact_where(name, |fact| fact.name() == name && fact.get::<u64>("id") == id)
+    }
+
+    /// The first fact of this name, whether it came before others that were asked for or not.
+    pub(crate) fn first(&mut self, name: &str) -> Fact {
+        while self.all(name).is_empty() {
+            self.more(name);
+        }
+        self.all(name)[0].clone()
+    }
+
+    /// The address of `all_ready`, which is awaited.
+    pub(crate) fn ready(&mut self) -> SocketAddr {
+        let addresses = self.ready_at();
+        *addresses.first().expect("the fixture has an address")
+    }
+
+    pub(crate) fn ready_at(&mut self) -> Vec<SocketAddr> {
+        let fact = self.fact("all_ready");
+        fact.0.split('"').filter_map(|word| word.parse().ok()).collect()
+    }
+
+    pub(crate) fn fact_where(&mut self, what: &str, wanted: impl Fn(&Fact) -> bool) -> Fact {
+        loop {
+            if let Some(found) = self.facts[self.next_fact..].iter().position(&wanted) {
+                self.next_fact += found + 1;
+                return self.facts[self.next_fact - 1].clone();
+            }
+            self.next_fact = self.facts.len();
+            self.more(what);
+        }
+    }
+
+    /// The next log line that contains `text`; a warning or an error becomes expected by it.
+    pub(crate) fn log(&mut self, text: &str) -> String {
+        loop {
+            if let Some(found) = self.logs[self.next_log..].iter().position(|line| line.contains(text)) {
+                self.next_log += found + 1;
+                self.expect(text);
+                return self.logs[self.next_log - 1].clone();
+            }
+            self.next_log = self.logs.len();
+            self.more(text);
+        }
+    }
+
+    /// A warning or an error with this text is no failure, its absence is.
+    pub(crate) fn expect(&mut self, text: &str) {
+        self.expected.push((text.to_owned(), Times::Some));
+    }
+
+    /// As [`expect`](Self::expect), and it may not come twice.
+    pub(crate) fn expect_once(&mut self, text: &str) {
+        self.expected.push((text.to_owned(), Times::Once));
+    }
+
+    /// What Rust itself prints of a panic; the library's line is another one.
+    pub(crate) fn expect_panic(&mut self, message: &str) {
+        for text in ["thread 'main'", message, "RUST_BACKTRACE=1"] {
+            self.expect(text);
+        }
+    }
+
+    /// Writes a command to the console of the fixture.
+    pub(crate) fn tell(&mut self, command: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        stdin
+            .write_all(format!("{command}\n").as_bytes())
+            .unwrap_or_else(|error| panic!("telling {command:?}: {error}"));
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.signal_to(self.pid(), signal);
+    }
+
+    pub(crate) fn signal_to(&self, pid: u32, signal: Signal) {
+        kill(pid_of(pid), signal).unwrap_or_else(|error| panic!("{signal} to {pid}: {error}"));
+    }
+
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        killpg(self.group, signal).unwrap_or_else(|error| panic!("{signal} to group {}: {error}", self.group));
+    }
+
+    /// A signal that ends the leader without a word. Its workers have to follow it.
+    pub(crate) fn dies_by(&mut self, signal: Signal) {
+        self.orphans = Orphans::Dying;
+        self.signal(signal);
+    }
+
+    /// All facts so far of this name.
+    pub(crate) fn all(&self, name: &str) -> Vec<Fact> {
+        self.facts.iter().filter(|fact| fact.name() == name).cloned().collect()
+    }
+
+    /// How often log lines contain `text` so far.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        self.logs.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits for the end and checks that nothing is wrong or left; then says how it ended. Facts and logs can still be read.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        self.checked = true;
+        while self.outputs.is_alive() {
+            self.more("end of the process");
+        }
+        let status = self.child.wait().expect("it has ended, and nobody else waits for it");
+        if self.orphans == Orphans::None {
+            self.check_group();
+        }
+        while self.outputs.is_open() {
+            self.more("end of the output");
+        }
+        if self.orphans == Orphans::Dying {
+            // All have closed their pipes, so they are all but gone.
+            while waitpid(Pid::from_raw(-self.group.as_raw()), None).is_ok() {}
+        }
+        self.reaped = true;
+        self.check_log();
+        self.check_facts(status);
+        self.check_ports();
+        status
+    }
+
+    /// As [`end`](Self::end); it must have exited with this code.
+    #[track_caller]
+    pub(crate) fn end_with(&mut self, code: i32) {
+        let status = self.end();
+        assert_eq!(status.code(), Some(code), "{} ended with {status}:\n{}", self.script, self.transcript());
+    }
+
+    /// Receives one more line, or the end of something.
+    #[track_caller]
+    fn more(&mut self, what: &str) {
+        let possible = self.outputs.is_open() || self.outputs.is_alive();
+        assert!(possible, "{}: no {what:?}, and nothing more can come", self.script);
+        match self.outputs.next(self.deadline) {
+            News::Fact(line) => self.facts.push(Fact(line)),
+            News::Log(line) => self.logs.push(line),
+            News::Less => {}
+            News::Deadline => panic!("{}: no {what:?} before the watchdog's deadline", self.script),
+        }
+    }
+
+    /// The leader is reaped: whatever is left of its group is a child of the harness now, running or zombie.
+    fn check_group(&self) {
+        match waitpid(Pid::from_raw(-self.group.as_raw()), Some(WaitPidFlag::WNOHANG)) {
+            Err(Errno::ECHILD) => {}
+            Ok(WaitStatus::StillAlive) => panic!("{}: left a process running in group {}", self.script, self.group),
+            left => panic!("{}: left a zombie: {left:?}", self.script),
+        }
+    }
+
+    fn check_log(&self) {
+        for line in &self.logs {
+            let expected = self.expected.iter().any(|(text, _)| line.contains(&**text));
+            assert!(is_harmless(line) || expected, "{}: unexpected log line: {line}", self.script);
+        }
+        for (text, times) in &self.expected {
+            let harmful = self.logs.iter().filter(|line| line.contains(&**text) && !is_harmless(line)).count();
+            let right = match times {
+                Times::Once => harmful == 1,
+                Times::Some => self.logged(text) > 0,
+            };
+            assert!(right, "{}: {harmful} warnings and errors contain {text:?}", self.script);
+        }
+    }
+
+    /// The fixture compares itself with what it was before the cluster: descriptors, signal mask.
+    fn check_facts(&self, status: ExitStatus) {
+        fact::check_order(&self.facts, !self.all("result").is_empty());
+        if status.code().is_some() {
+            let (before, after) = (self.all("before"), self.all("after"));
+            let states = (before.last().map(Fact::rest), after.last().map(Fact::rest));
+            assert!(states.0.is_some(), "{}: the fixture says nothing of itself", self.script);
+            assert_eq!(states.0, states.1, "{}: changed by the cluster", self.script);
+        }
+    }
+
+    fn check_ports(&self) {
+        for fact in self.all("listening") {
+            let address: SocketAddr = fact.get("address");
+            if address.ip() == self.ip {
+                let free = free_port(address);
+                assert!(free.is_ok(), "{}: the port is still taken: {address}: {free:?}", self.script);
+            }
+        }
+    }
+
+    fn transcript(&self) -> String {
+        let facts = self.facts.iter().map(|fact| format!("  {fact:?}\n"));
+        let logs = self.logs.iter().map(|line| format!("  ! {line}\n"));
+        facts.chain(logs).collect()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // Gone already, or about to be.
+            let _ = killpg(self.group, Signal::SIGKILL);
+            while self.outputs.is_open() || self.outputs.is_alive() {
+                match self.outputs.next(Instant::now() + LAST_WORDS) {
+                    News::Fact(line) => self.facts.push(Fact(line)),
+                    News::Log(line) => self.logs.push(line),
+                    News::Less => {}
+                    News::Deadline => break,
+                }
+            }
+            let _ = self.child.wait();
+            while waitpid(Pid::from_raw(-self.group.as_raw()), Some(WaitPidFlag::WNOHANG)).is_ok_and(ended) {}
+        }
+        if thread::panicking() {
+            note(&format!("{}\n{}", self.script, self.transcript()));
+        } else {
+            assert!(self.checked, "a case must call end() on {}", self.script);
+        }
+    }
+}
+
+fn is_harmless(line: &str) -> bool {
+    line.is_empty() || ["DEBUG ", "INFO "].iter().any(|level| line.starts_with(level))
+}
+
+fn ended(status: WaitStatus) -> bool {
+    status != WaitStatus::StillAlive
+}
+
+/// After a kill the pipes close at once, unless a process has left the group.
+const LAST_WORDS: Duration = Duration::from_secs(5);
