@@ -8,7 +8,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Bench, Run, cases, free_port};
+use crate::harness::{Bench, Fact, Run, cases, free_port};
 
 cases!("ports":
     one_port_for_all,
@@ -89,9 +89,7 @@ fn second_start_is_refused_while_no_worker_lives(bench: &Bench) {
 fn second_start_is_refused_also_of_simultaneous_ones(bench: &Bench) {
     let script = format!("cluster mode=run listen={}", bench.free_address());
     let mut runs: Vec<Run> = (0..10).map(|_| bench.start(&script)).collect();
-    let mut outcomes =
-        runs.iter_mut().map(|run| run.fact_where("an outcome", |fact| ["all_ready", "result"].contains(&fact.name())));
-    let outcomes: Vec<_> = outcomes.by_ref().collect();
+    let outcomes: Vec<Fact> = runs.iter_mut().map(Run::outcome).collect();
     assert_eq!(outcomes.iter().filter(|outcome| outcome.name() == "all_ready").count(), 1, "{outcomes:?}");
     for (mut run, outcome) in runs.into_iter().zip(outcomes) {
         if outcome.name() == "all_ready" {
@@ -157,8 +155,9 @@ fn not_an_address_of_this_machine(bench: &Bench) {
 
 fn low_port_without_the_right(bench: &Bench) {
     let mut run = bench.start("cluster mode=run listen=0.0.0.0:80 own_ports unprivileged");
-    let result = run.fact("result");
+    let result = run.outcome();
     if let Some(why) = run.all("impossible").first() {
+        run.dies_by(Signal::SIGKILL);
         run.end();
         bench.cannot(why.rest());
     }

@@ -24,6 +24,7 @@ use nix::{sys::prctl, unistd::Pid};
 pub(crate) use self::{
     bench::{Bench, free_port},
     client::Client,
+    fact::Fact,
     run::Run,
 };
 use arguments::Arguments;

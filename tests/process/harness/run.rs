@@ -134,6 +134,11 @@ impl Run {
         fact.0.split('"').filter_map(|word| word.parse().ok()).collect()
     }
 
+    /// `all_ready` or `result`, whichever comes first.
+    pub(crate) fn outcome(&mut self) -> Fact {
+        self.fact_where("outcome", |fact| ["all_ready", "result"].contains(&fact.name()))
+    }
+
     pub(crate) fn fact_where(&mut self, what: &str, wanted: impl Fn(&Fact) -> bool) -> Fact {
         loop {
             if let Some(found) = self.facts[self.next_fact..].iter().position(&wanted) {
