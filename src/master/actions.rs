@@ -123,9 +123,13 @@ impl Master {
             self.report.deaf(id);
             return self.supervisor.handle_deaf(now, id);
         }
+        let leaving = child.seat().is_draining();
         child.seat().drain();
         match child.send(&Frame::Drain { within }, &[]) {
             Ok(()) => self.flush(id),
+            // It knows from somebody else, a TERM to the group for one, and has closed its channel: it is on its way out, and a
+            // TERM from here would cut that short.
+            Err(_) if leaving => {}
             Err(error) => {
                 log::debug!(target: TARGET, "asking worker {id}: {error}");
                 self.supervisor.handle_deaf(now, id);
