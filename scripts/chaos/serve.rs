@@ -1,0 +1,174 @@
+//! The smallest server that drains properly: HTTP with keep-alive, one fixed answer.
+//!
+//! Drain: what waits at the door is accepted and the door closed; the next answer of every connection says `Connection: close`; a
+//! connection that asks nothing for [`GRACE`] is closed.
+
+use std::{
+    hint,
+    io::{self, Read, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use mio_cluster::{
+    Cluster, Event, Listener, Worker,
+    mio::{Events, Interest, Poll, Token, net::TcpStream},
+};
+
+use crate::Attempt;
+
+/// The role `--serve`: a master that prints its events as JSON.
+pub(crate) fn run(mut options: &[&str]) -> Attempt<ExitCode> {
+    let mut cluster = Cluster::new();
+    let (mut spins, mut waits) = (false, false);
+    loop {
+        options = match options {
+            ["--listen", address, rest @ ..] => {
+                cluster = cluster.listen(*address);
+                rest
+            }
+            ["--workers", count, rest @ ..] => {
+                cluster = cluster.workers(count.parse()?);
+                rest
+            }
+            ["--spin", rest @ ..] => {
+                spins = true;
+                rest
+            }
+            ["--wait", rest @ ..] => {
+                waits = true;
+                rest
+            }
+            [] => break,
+            other => return Err(format!("unknown option {}", other[0]).into()),
+        }
+    }
+    if waits {
+        println!("waiting");
+        io::stdin().read_to_end(&mut Vec::new())?;
+    }
+    match cluster.run_with(move |worker| work(worker, spins), |_master, event| print(&event)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("{error:#}");
+            Ok(ExitCode::from(error.exit_code()))
+        }
+    }
+}
+
+fn print(event: &Event) {
+    println!("{}", event.to_json());
+}
+
+fn work(mut worker: Worker, spins: bool) -> io::Result<()> {
+    if spins && worker.slot().index() == 0 {
+        let _door = worker.listen()?;
+        loop {
+            hint::spin_loop();
+        }
+    }
+    serve(worker)
+}
+
+/// The worker function.
+pub(crate) fn serve(mut worker: Worker) -> io::Result<()> {
+    let mut listener = worker.listen()?;
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(64);
+    poll.registry().register(&mut listener, DOOR, Interest::READABLE)?;
+    let mut door = Some(listener);
+    let mut clients = Clients::default();
+    let mut end = None;
+    while end.is_none_or(|end| clients.open > 0 && Instant::now() < end) {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        worker.poll(&mut poll, &mut events, left)?;
+        let draining = worker.is_draining();
+        if let Some(listener) = &door {
+            clients.accept(listener, &poll)?;
+        }
+        if draining && end.is_none() {
+            end = Some(Instant::now() + GRACE);
+            // The queue is empty: whoever comes now is refused and need not wait.
+            door = None;
+        }
+        for event in events.iter().filter(|event| event.token() != DOOR) {
+            clients.answer(event.token(), draining);
+        }
+    }
+    Ok(())
+}
+
+/// By token.
+#[derive(Default)]
+struct Clients {
+    table: Vec<Option<Client>>,
+    free: Vec<usize>,
+    open: usize,
+}
+
+struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Clients {
+    fn accept(&mut self, listener: &Listener, poll: &Poll) -> io::Result<()> {
+        loop {
+            let mut stream = match listener.accept() {
+                Ok((stream, _peer)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let at = self.free.pop().unwrap_or(self.table.len());
+            poll.registry().register(&mut stream, Token(at), Interest::READABLE)?;
+            let client = Some(Client { stream, input: Vec::new() });
+            match self.table.get_mut(at) {
+                Some(place) => *place = client,
+                None => self.table.push(client),
+            }
+            self.open += 1;
+        }
+    }
+
+    fn answer(&mut self, token: Token, draining: bool) {
+        let Some(client) = self.table.get_mut(token.0).and_then(Option::as_mut) else { return };
+        // A client that went away without a word is no failure of the server.
+        if !client.answer(draining).unwrap_or(false) {
+            self.table[token.0] = None;
+            self.free.push(token.0);
+            self.open -= 1;
+        }
+    }
+}
+
+impl Client {
+    /// Whether the connection goes on. Answers are small and clients wait for them, so a full socket is an error.
+    fn answer(&mut self, draining: bool) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(false),
+                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => return Err(error),
+            }
+            if self.input.ends_with(b"\r\n\r\n") {
+                let closes = draining || self.input.windows(CLOSE.len()).any(|part| part == CLOSE);
+                self.input.clear();
+                self.stream.write_all(if closes { LAST_ANSWER } else { ANSWER })?;
+                if closes {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+}
+
+const DOOR: Token = Token(usize::MAX);
+
+/// A request that was sent before the client could know of the drain arrives within this.
+const GRACE: Duration = Duration::from_secs(1);
+
+pub(crate) const CLOSE: &[u8] = b"Connection: close\r\n";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const LAST_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";

@@ -1,0 +1,109 @@
+//! A running server: this program's own, the example `http_server`, or the bare yardstick.
+
+use std::{env, net::SocketAddr};
+
+use crate::{Attempt, bare, process::Process};
+
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) workers: Vec<u32>,
+    address: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `serve.rs`.
+    Own,
+    /// `examples/http_server`, named by `CHAOS_HTTP_SERVER`.
+    Example,
+}
+
+impl Kind {
+    /// Those that there are.
+    pub(crate) fn all() -> Vec<Kind> {
+        if example().is_some() { vec![Kind::Own, Kind::Example] } else { vec![Kind::Own] }
+    }
+
+    /// What the table calls it.
+    pub(crate) fn name(self, row: &str) -> String {
+        match self {
+            Kind::Own => row.to_owned(),
+            Kind::Example => format!("{row} (http_server)"),
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn start(kind: Kind, listen: &str, workers: usize, more: &[&str]) -> Attempt<Self> {
+        let count = workers.to_string();
+        let example = example().unwrap_or_default();
+        let mut words = match kind {
+            Kind::Own => vec!["--serve"],
+            Kind::Example => vec!["--exec", &example, "--json"],
+        };
+        words.extend(["--listen", listen, "--workers", &count]);
+        words.extend(more);
+        Self::up(Process::start(&words)?)
+    }
+
+    /// Waits until all its workers are ready.
+    pub(crate) fn up(mut process: Process) -> Attempt<Self> {
+        let mut workers = Vec::new();
+        while let Some(line) = process.line()? {
+            match event(&line) {
+                "ready" => workers.push(number(&line, "pid")?),
+                "all_ready" => {
+                    let address = Some(text(&line, "addresses\":[")?.parse()?);
+                    return Ok(Self { process, workers, address });
+                }
+                _other => {}
+            }
+        }
+        Err(format!("the server ended before it was ready, with {}", process.wait()?).into())
+    }
+
+    /// The yardstick, if there is one.
+    pub(crate) fn bare(workers: usize) -> Attempt<Option<Self>> {
+        let Some(mut process) = bare::start(&["hold", &workers.to_string()])? else { return Ok(None) };
+        let mut pids = Vec::new();
+        while let Some(line) = process.line()? {
+            if line == "ready" {
+                return Ok(Some(Self { process, workers: pids, address: None }));
+            }
+            pids.push(line.parse()?);
+        }
+        Err("bare_fork did not start".into())
+    }
+
+    pub(crate) fn address(&self) -> Attempt<SocketAddr> {
+        self.address.ok_or_else(|| "this server has no address".into())
+    }
+
+    pub(crate) fn master(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+/// The name of an event printed as JSON.
+pub(crate) fn event(line: &str) -> &str {
+    text(line, "event\":").unwrap_or_default()
+}
+
+pub(crate) fn number(line: &str, key: &str) -> Attempt<u32> {
+    let rest = after(line, &format!("{key}\":")).ok_or_else(|| format!("no {key} in {line}"))?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    Ok(rest[..end].parse()?)
+}
+
+fn text<'a>(line: &'a str, key: &str) -> Attempt<&'a str> {
+    let rest = after(line, key).and_then(|rest| rest.strip_prefix('"'));
+    rest.and_then(|rest| rest.split('"').next()).ok_or_else(|| format!("no {key} in {line}").into())
+}
+
+fn after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    line.split_once(key).map(|(_, rest)| rest)
+}
+
+fn example() -> Option<String> {
+    env::var("CHAOS_HTTP_SERVER").ok().filter(|path| !path.is_empty())
+}
