@@ -1,13 +1,15 @@
 //! The channel between the master and one worker: frames and descriptors over a socket pair, never blocking.
 //!
-//! It owns one end, and what is waiting until the other end reads. It never waits, never decides what a frame means, and never lets a frame go half:
-//! a frame is sent or queued whole, or refused. A queued packet holds duplicates of its descriptors; the caller may close its own at once.
+//! It owns one end, and what is waiting until the other end reads. It never waits, never decides what a frame means,
+//! and never lets a frame go half: a frame is sent or queued whole, or refused. A queued packet holds duplicates of its
+//! descriptors; the caller may close its own at once.
 //!
-//! **Races.** The other end may die at any moment. What it sent before is still received, then comes [`Incoming::Closed`]; what is sent to it is an error
-//! from then on, so a sender must not stop to receive. A full socket stays full until the other end has read three quarters of it: only then does the
-//! poll report it as writable.
+//! **Races.** The other end may die at any moment. What it sent before is still received, then comes
+//! [`Incoming::Closed`]; what is sent to it is an error from then on, so a sender must not stop to receive. A full
+//! socket stays full until the other end has read three quarters of it: only then does the poll report it as writable.
 //!
-//! **After fork.** Socket and queued descriptors are in the table of `sys`; the child keeps its own end and drops nothing.
+//! **After fork.** Socket and queued descriptors are in the table of `sys`; the child keeps its own end and drops
+//! nothing.
 
 use crate::{
     error::{Error, Result},
@@ -29,8 +31,8 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-/// One end of a channel. The calls: [`send`](Self::send); [`flush`](Self::flush) when the poll says writable; [`recv`](Self::recv) when it says readable,
-/// until `Empty` or `Closed`.
+/// One end of a channel. The calls: [`send`](Self::send); [`flush`](Self::flush) when the poll says writable;
+/// [`recv`](Self::recv) when it says readable, until `Empty` or `Closed`.
 pub(crate) struct Channel {
     socket: Owned,
     assembler: Assembler,
@@ -48,7 +50,8 @@ pub(crate) enum Incoming {
     Part,
     /// The packet is thrown away, its descriptors are closed.
     Malformed(Malformed),
-    /// This frame came without the descriptors that it speaks of, because this process could not open more. The sender should be asked to send it again.
+    /// This frame came without the descriptors that it speaks of, because this process could not open more. The sender
+    /// should be asked to send it again.
     LostDescriptors(Frame),
     /// Nothing more to read now.
     Empty,
@@ -88,9 +91,9 @@ impl Channel {
 
     /// Sends `frame` behind everything that was sent before, or queues what the socket does not take.
     ///
-    /// **Errors**: `WouldBlock`: the queue has no room for the whole frame; nothing of it was sent. `InvalidInput`: a message above the cap of the wire.
-    /// `BrokenPipe`: the other end is gone, or the system failed in the middle of a frame; nothing can be sent any more. Others, such as too many
-    /// descriptors: nothing of the frame was sent.
+    /// **Errors**: `WouldBlock`: the queue has no room for the whole frame; nothing of it was sent. `InvalidInput`: a
+    /// message above the cap of the wire. `BrokenPipe`: the other end is gone, or the system failed in the middle of a
+    /// frame; nothing can be sent any more. Others, such as too many descriptors: nothing of the frame was sent.
     pub(crate) fn send(&mut self, frame: &Frame, mut descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         debug_assert_eq!(descriptors.len(), frame.kind().descriptors());
         let mut packets = frame.encode().map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
@@ -140,7 +143,8 @@ impl Channel {
                 Ok(received) if !buffer.is_empty() => break received,
                 // Nothing can come any more, so this nothing is the end.
                 Ok(_nothing) if hung_up => return Ok(Incoming::Closed),
-                // An empty packet, the end, or a peer that sent and died while the kernel looked: then its packets are still to be read.
+                // An empty packet, the end, or a peer that sent and died while the kernel looked: then its packets are
+                // still to be read.
                 Ok(nothing) => {
                     hung_up = is_hung_up(self.socket.as_fd()).map_err(|e| Error::system("polling the channel", e))?;
                     if !hung_up {

@@ -61,15 +61,15 @@ impl Cluster {
         self
     }
 
-    /// How many slots there are at most, for [`Master::fork`]. Default: 64, or the number of workers if that is greater; 1024
-    /// at most.
+    /// How many slots there are at most, for [`Master::fork`]. Default: 64, or the number of workers if that is
+    /// greater; 1024 at most.
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.settings.max_workers = Some(workers);
         self
     }
 
-    /// Node's way: nothing is forked or replaced but by [`Master::fork`]. Ends when asked, or when no worker is left and the program
-    /// forked none in answer to the last event.
+    /// Node's way: nothing is forked or replaced but by [`Master::fork`]. Ends when asked, or when no worker is left
+    /// and the program forked none in answer to the last event.
     pub fn manual(mut self) -> Self {
         self.settings.manual = true;
         self
@@ -87,15 +87,15 @@ impl Cluster {
         self
     }
 
-    /// The delay before a restart after a start that failed, or when a slot has had 20 deaths within a second: `first`, doubled each
-    /// time, at most `most`, ± 20 %; reset once a worker was ready for 10 s. Default 100 ms and 30 s.
+    /// The delay before a restart after a start that failed, or when a slot has had 20 deaths within a second: `first`,
+    /// doubled each time, at most `most`, ± 20 %; reset once a worker was ready for 10 s. Default 100 ms and 30 s.
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.settings.backoff = Backoff { first, most };
         self
     }
 
-    /// Gives up when more than `restarts` unplanned restarts, of all slots together, fall within `period`: the workers drain and
-    /// [`run`](Self::run) returns an error with [`is_gave_up`](Error::is_gave_up). Off by default.
+    /// Gives up when more than `restarts` unplanned restarts, of all slots together, fall within `period`: the workers
+    /// drain and [`run`](Self::run) returns an error with [`is_gave_up`](Error::is_gave_up). Off by default.
     pub fn intensity(mut self, restarts: usize, period: Duration) -> Self {
         self.settings.intensity = Some(Intensity { restarts, period });
         self
@@ -125,8 +125,9 @@ impl Cluster {
         self
     }
 
-    /// Whether the master owns the process's signals: TERM and INT drain (the same again: at once), QUIT stops at once, USR1 has
-    /// workers reopen their logs. Default: yes for [`run`](Self::run) and its like, no for [`start`](Self::start).
+    /// Whether the master owns the process's signals: TERM and INT drain (the same again: at once), QUIT stops at once,
+    /// USR1 has workers reopen their logs. Default: yes for [`run`](Self::run) and its like, no for
+    /// [`start`](Self::start).
     pub fn signals(mut self, own: bool) -> Self {
         self.signals = Some(own);
         self
@@ -138,13 +139,14 @@ impl Cluster {
         self
     }
 
-    /// Runs the cluster until it ends; returns in the master only. Each worker process runs its own copy of `worker`, as the
-    /// captured values were at its fork, once, and ends inside this call.
+    /// Runs the cluster until it ends; returns in the master only. Each worker process runs its own copy of `worker`,
+    /// as the captured values were at its fork, once, and ends inside this call.
     ///
-    /// `Ok`: stopped as asked, or no worker is left and each ended with 0 or a code of [`no_restart_on`](Self::no_restart_on).
+    /// `Ok`: stopped as asked, or no worker is left and each ended with 0 or a code of
+    /// [`no_restart_on`](Self::no_restart_on).
     ///
-    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread; no worker ever became ready;
-    /// restarting was given up; workers that may not be restarted ended badly.
+    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread; no worker ever
+    /// became ready; restarting was given up; workers that may not be restarted ended badly.
     pub fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> Result<()> {
         self.run_with(worker, |_master, _event| {})
     }

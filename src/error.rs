@@ -7,8 +7,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a step failed: the step, the value it failed on, and what to do about it.
 ///
-/// `Display` prints the library's own words, [`source`](StdError::source) the system's. `{:#}` and `Debug` print both, so that
-/// `fn main() -> Result<(), Error>` ends with a line that a person can read.
+/// `Display` prints the library's own words, [`source`](StdError::source) the system's. `{:#}` and `Debug` print both,
+/// so that `fn main() -> Result<(), Error>` ends with a line that a person can read.
 ///
 /// ```
 /// use mio_cluster::Cluster;
@@ -107,8 +107,8 @@ impl Error {
         self.0.kind == Kind::Gone
     }
 
-    /// The exit code that a server should end with: 2 for an invalid configuration (bad usage), 3 if no worker ever became
-    /// ready, 4 if restarting was given up, else 1.
+    /// The exit code that a server should end with: 2 for an invalid configuration (bad usage), 3 if no worker ever
+    /// became ready, 4 if restarting was given up, else 1.
     pub fn exit_code(&self) -> u8 {
         match self.0.kind {
             Kind::InvalidConfig => 2,

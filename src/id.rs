@@ -98,7 +98,8 @@ impl Signal {
     /// To the master: one worker fewer.
     pub const TTOU: Signal = Signal(22);
 
-    /// The first real-time signal that applications may use with glibc and musl alike (both keep 32 and 33; musl also 34).
+    /// The first real-time signal that applications may use with glibc and musl alike (both keep 32 and 33; musl also
+    /// 34).
     const RT_MIN: i32 = 34;
     const RT_MAX: i32 = 64;
 

@@ -1,8 +1,8 @@
-//! Node.js's `cluster` for Rust on Linux, kernel-balanced: forked worker processes, each with its own `SO_REUSEPORT` listener and its own
-//! event loop, supervised by a master that touches no connection.
+//! Node.js's `cluster` for Rust on Linux, kernel-balanced: forked worker processes, each with its own `SO_REUSEPORT`
+//! listener and its own event loop, supervised by a master that touches no connection.
 //!
-//! Start with [`Cluster`]; its worker function gets a [`Worker`], which opens a [`Listener`] for the program's own [`mio`] loop. A
-//! program that has a loop for the master, too, uses [`Cluster::start`] and the [`Master`].
+//! Start with [`Cluster`]; its worker function gets a [`Worker`], which opens a [`Listener`] for the program's own
+//! [`mio`] loop. A program that has a loop for the master, too, uses [`Cluster::start`] and the [`Master`].
 //!
 //! The source reads from the bottom up, floor by floor; each module imports only from those above it in this list.
 

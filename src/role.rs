@@ -5,10 +5,11 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// Whether this process was forked by a cluster and runs, or ran, a worker function. True from before the worker function begins
-/// until the process ends.
+/// Whether this process was forked by a cluster and runs, or ran, a worker function. True from before the worker
+/// function begins until the process ends.
 ///
-/// A worker that starts a cluster of its own is both worker and master. Children that the program forks by other means are neither.
+/// A worker that starts a cluster of its own is both worker and master. Children that the program forks by other means
+/// are neither.
 ///
 /// ```
 /// assert!(!mio_cluster::is_worker());
@@ -17,8 +18,8 @@ pub fn is_worker() -> bool {
     WORKER.load(Ordering::Relaxed) == process::id()
 }
 
-/// Whether this process has started a cluster, also after that cluster has ended. Before the first start a process is neither
-/// master nor worker.
+/// Whether this process has started a cluster, also after that cluster has ended. Before the first start a process is
+/// neither master nor worker.
 ///
 /// ```
 /// assert!(!mio_cluster::is_master());

@@ -1,7 +1,7 @@
 //! The scoreboard: one page of shared memory per live worker process, its seat.
 //!
-//! Atomics only, made before the first fork. A seat belongs to a process, not to a slot: it is taken before the fork and cleared
-//! after the reap, so a new process never finds what an old one left.
+//! Atomics only, made before the first fork. A seat belongs to a process, not to a slot: it is taken before the fork
+//! and cleared after the reap, so a new process never finds what an old one left.
 
 use std::{
     io,
@@ -53,7 +53,8 @@ impl Seat {
         Seat { table: Arc::clone(&self.table), index: self.index }
     }
 
-    /// The word that the worker's SIGTERM handler works on. Leaks a count: the mapping then lives as long as the process.
+    /// The word that the worker's SIGTERM handler works on. Leaks a count: the mapping then lives as long as the
+    /// process.
     pub(crate) fn flags_for_ever(&self) -> &'static AtomicU64 {
         let table: &'static Arc<Mapping> = Box::leak(Box::new(Arc::clone(&self.table)));
         &table.page(self.index)[FLAGS]

@@ -7,12 +7,12 @@ use std::{
 
 /// An address to listen on, with its options.
 ///
-/// Made from `"127.0.0.1:8000"`, `"[::]:8000"`, a [`SocketAddr`] or an `(IpAddr, u16)`. Names are not resolved. Port 0 lets the kernel
-/// choose; all workers get the same port. `[::]` takes IPv4 too, unless `v6_only(true)` or an address of the cluster is the IPv4
-/// wildcard at the same port.
+/// Made from `"127.0.0.1:8000"`, `"[::]:8000"`, a [`SocketAddr`] or an `(IpAddr, u16)`. Names are not resolved. Port 0
+/// lets the kernel choose; all workers get the same port. `[::]` takes IPv4 too, unless `v6_only(true)` or an address
+/// of the cluster is the IPv4 wildcard at the same port.
 ///
-/// **Errors**: a text that is no address, two addresses that overlap or have one name, `v6_only` on IPv4: all are reported together by
-/// [`Cluster::run`](crate::Cluster::run) and [`Cluster::start`](crate::Cluster::start).
+/// **Errors**: a text that is no address, two addresses that overlap or have one name, `v6_only` on IPv4: all are
+/// reported together by [`Cluster::run`](crate::Cluster::run) and [`Cluster::start`](crate::Cluster::start).
 ///
 /// ```
 /// use mio_cluster::{Cluster, Listen};
@@ -43,8 +43,8 @@ impl Listen {
         self
     }
 
-    /// How many connections may wait to be accepted, per worker. The kernel takes at most `net.core.somaxconn`, which is
-    /// also the default.
+    /// How many connections may wait to be accepted, per worker. The kernel takes at most `net.core.somaxconn`, which
+    /// is also the default.
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
         self
@@ -163,7 +163,8 @@ fn overlap(a: &Bind, b: &Bind) -> bool {
     }
 }
 
-/// More than any `net.core.somaxconn`, so the kernel's limit holds; a short queue turns a burst into retries of one second.
+/// More than any `net.core.somaxconn`, so the kernel's limit holds; a short queue turns a burst into retries of one
+/// second.
 const BACKLOG: u32 = i32::MAX as u32;
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ use crate::{
 /// What happened in the cluster; pulled with [`Master::next_event`](crate::Master::next_event) or
 /// [`Master::wait`](crate::Master::wait), or handed to the closure of [`Cluster::run_with`](crate::Cluster::run_with).
 ///
-/// **Order** per worker: `Fork` < `Online` < `Listening`* < `Ready` < `Disconnect` < `Exit`. A worker that dies early skips
-/// steps, but the last two come exactly once for every `Fork`.
+/// **Order** per worker: `Fork` < `Online` < `Listening`* < `Ready` < `Disconnect` < `Exit`. A worker that dies early
+/// skips steps, but the last two come exactly once for every `Fork`.
 ///
 /// ```no_run
 /// use mio_cluster::{Cluster, Event};
@@ -199,7 +199,8 @@ pub enum WorkerEvent {
     },
     /// Open log files anew: they were rotated.
     ReopenLogs,
-    /// The master's end of the channel is closed. With fork the worker is killed along with its master, so this is seldom seen.
+    /// The master's end of the channel is closed. With fork the worker is killed along with its master, so this is
+    /// seldom seen.
     MasterGone,
 }
 

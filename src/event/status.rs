@@ -6,8 +6,8 @@ use crate::id::Signal;
 
 /// How a worker process ended.
 ///
-/// Unlike [`std::process::ExitStatus`] it can say "unknown": when the program that embeds the master ignores SIGCHLD or reaps all
-/// children itself, and the kernel (before Linux 6.15) does not keep the status.
+/// Unlike [`std::process::ExitStatus`] it can say "unknown": when the program that embeds the master ignores SIGCHLD or
+/// reaps all children itself, and the kernel (before Linux 6.15) does not keep the status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExitStatus(Ended);
 

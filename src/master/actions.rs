@@ -127,8 +127,8 @@ impl Master {
         child.seat().drain();
         match child.send(&Frame::Drain { within }, &[]) {
             Ok(()) => self.flush(id),
-            // It knows from somebody else, a TERM to the group for one, and has closed its channel: it is on its way out, and a
-            // TERM from here would cut that short.
+            // It knows from somebody else, a TERM to the group for one, and has closed its channel: it is on its way
+            // out, and a TERM from here would cut that short.
             Err(_) if leaving => {}
             Err(error) => {
                 log::debug!(target: TARGET, "asking worker {id}: {error}");

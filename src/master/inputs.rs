@@ -1,6 +1,7 @@
 //! From what is ready to the supervisor's inputs.
 //!
-//! What a worker sends is not trusted: a malformed packet is thrown away and mentioned once, a descriptor is checked before use.
+//! What a worker sends is not trusted: a malformed packet is thrown away and mentioned once, a descriptor is checked
+//! before use.
 
 use std::{os::fd::OwnedFd, time::Instant};
 
@@ -96,7 +97,8 @@ impl Master {
         }
     }
 
-    /// Checks the worker's socket and opens it for connections: in one place, so that sockets join the kernel's group in one order.
+    /// Checks the worker's socket and opens it for connections: in one place, so that sockets join the kernel's group
+    /// in one order.
     fn open(&mut self, now: Instant, id: WorkerId, index: u16, descriptors: Vec<OwnedFd>) {
         let opened = match (self.ports.binds().get(usize::from(index)), descriptors.first()) {
             (Some(bind), Some(socket)) => door::admit(bind, socket),
@@ -169,6 +171,6 @@ impl Master {
 /// Packets of one worker per turn, so that one that floods its channel delays the others by little.
 const PACKETS: usize = 64;
 
-/// More than a socket holds (278 small packets with the usual buffer): all that the dead worker sent, but not all that a descendant
-/// with its end of the channel may go on sending.
+/// More than a socket holds (278 small packets with the usual buffer): all that the dead worker sent, but not all that
+/// a descendant with its end of the channel may go on sending.
 const PACKETS_AT_EXIT: usize = 1024;

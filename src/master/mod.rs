@@ -1,8 +1,9 @@
 //! The master: thin I/O around the [supervisor](crate::supervisor).
 //!
-//! A turn: ask the [reactor] what is ready, read the clock once, turn what is ready into inputs ([`inputs`]), let time pass, perform
-//! the supervisor's actions ([`actions`]) until there are none. It never touches a connection, never waits for a child by any other
-//! number than its own, and never runs the program's code inside a turn, but for the `before_fork` hook.
+//! A turn: ask the [reactor] what is ready, read the clock once, turn what is ready into inputs ([`inputs`]), let time
+//! pass, perform the supervisor's actions ([`actions`]) until there are none. It never touches a connection, never
+//! waits for a child by any other number than its own, and never runs the program's code inside a turn, but for the
+//! `before_fork` hook.
 
 mod actions;
 mod crew;
@@ -41,14 +42,14 @@ use crate::{
 
 /// The master's side of a running cluster: forks, watches and replaces the workers.
 ///
-/// A program with a loop of its own registers the master there (it is **one** descriptor: deadlines and queued events make it
-/// readable too), calls [`dispatch`](Self::dispatch) when it is readable, and takes all events with
+/// A program with a loop of its own registers the master there (it is **one** descriptor: deadlines and queued events
+/// make it readable too), calls [`dispatch`](Self::dispatch) when it is readable, and takes all events with
 /// [`next_event`](Self::next_event). A program without a loop calls [`wait`](Self::wait).
 ///
 /// Commands act before they return; what they cause is queued as events.
 ///
-/// It is not `Send`: workers are told of their master's death by the end of the *thread* that forked them. Dropping it kills and
-/// reaps every worker, in the process that made it.
+/// It is not `Send`: workers are told of their master's death by the end of the *thread* that forked them. Dropping it
+/// kills and reaps every worker, in the process that made it.
 ///
 /// ```no_run
 /// use mio_cluster::{Cluster, Event};
@@ -138,11 +139,13 @@ impl Master {
         Ok(master)
     }
 
-    /// Does everything that is due, without blocking. Call it whenever the descriptor is readable; then take all events.
+    /// Does everything that is due, without blocking. Call it whenever the descriptor is readable; then take all
+    /// events.
     ///
     /// **Errors**: once the cluster has ended and all events were taken, the reason, once: no worker ever became ready
-    /// ([`is_never_ready`](Error::is_never_ready)), restarting was given up ([`is_gave_up`](Error::is_gave_up)), workers that may not be
-    /// restarted ended badly. Before that, only if the operating system refuses the master's own descriptors.
+    /// ([`is_never_ready`](Error::is_never_ready)), restarting was given up ([`is_gave_up`](Error::is_gave_up)),
+    /// workers that may not be restarted ended badly. Before that, only if the operating system refuses the master's
+    /// own descriptors.
     pub fn dispatch(&mut self) -> Result<()> {
         self.unfinished = true;
         for _ in 0..ROUNDS {
@@ -160,8 +163,8 @@ impl Master {
         self.result()
     }
 
-    /// The next event. Take all of them after [`dispatch`](Self::dispatch) and after every command: the descriptor stays readable
-    /// until then, and a cluster without workers ends when there is none left to take.
+    /// The next event. Take all of them after [`dispatch`](Self::dispatch) and after every command: the descriptor
+    /// stays readable until then, and a cluster without workers ends when there is none left to take.
     pub fn next_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
@@ -203,12 +206,12 @@ impl Master {
         !matches!(self.end, End::NotYet)
     }
 
-    /// Forks one more worker, in the lowest free slot; if that slot is backing off, when its delay is over. Never returns in the
-    /// child.
+    /// Forks one more worker, in the lowest free slot; if that slot is backing off, when its delay is over. Never
+    /// returns in the child.
     ///
-    /// **Errors**: the process runs a second thread ([`is_threads_running`](Error::is_threads_running)); the cluster is stopping; all
-    /// slots of [`max_workers`](crate::Cluster::max_workers) are taken. A fork that the system refuses is an
-    /// [`Event::ForkFailed`], and tried again.
+    /// **Errors**: the process runs a second thread ([`is_threads_running`](Error::is_threads_running)); the cluster is
+    /// stopping; all slots of [`max_workers`](crate::Cluster::max_workers) are taken. A fork that the system refuses is
+    /// an [`Event::ForkFailed`], and tried again.
     pub fn fork(&mut self) -> Result<WorkerId> {
         actions::only_thread("fork")?;
         let now = Instant::now();
@@ -217,7 +220,8 @@ impl Master {
         Ok(id)
     }
 
-    /// Sends a signal. If the worker ends by it, the cause is [`Cause::Killed`](crate::Cause::Killed) and the restart rules apply.
+    /// Sends a signal. If the worker ends by it, the cause is [`Cause::Killed`](crate::Cause::Killed) and the restart
+    /// rules apply.
     ///
     /// **Errors**: no such worker ([`is_gone`](Error::is_gone)); no such signal.
     pub fn kill(&mut self, id: WorkerId, signal: Signal) -> Result<()> {
@@ -232,8 +236,8 @@ impl Master {
         self.act(now)
     }
 
-    /// Asks one worker to finish and leave; it is not replaced. After `drain_timeout` it gets SIGTERM, after `terminate_timeout`
-    /// SIGKILL. Nothing changes if it is leaving already.
+    /// Asks one worker to finish and leave; it is not replaced. After `drain_timeout` it gets SIGTERM, after
+    /// `terminate_timeout` SIGKILL. Nothing changes if it is leaving already.
     ///
     /// **Errors**: no such worker ([`is_gone`](Error::is_gone)).
     pub fn disconnect(&mut self, id: WorkerId) -> Result<()> {
@@ -242,7 +246,8 @@ impl Master {
         self.act(now)
     }
 
-    /// Stops the cluster: all workers in parallel. `Now` may follow `Drain`. Done when [`is_finished`](Self::is_finished).
+    /// Stops the cluster: all workers in parallel. `Now` may follow `Drain`. Done when
+    /// [`is_finished`](Self::is_finished).
     pub fn shutdown(&mut self, how: Shutdown) {
         let now = Instant::now();
         self.supervisor.handle_stop(now, how, None);
@@ -309,6 +314,6 @@ fn seed() -> u64 {
 
 pub(crate) const TARGET: &str = "mio_cluster::master";
 
-/// Turns per `dispatch`, so that a flood from workers cannot keep the program's loop. If more is left the descriptor is made
-/// readable anew once the events are taken: an edge-triggered loop would not come back by itself.
+/// Turns per `dispatch`, so that a flood from workers cannot keep the program's loop. If more is left the descriptor is
+/// made readable anew once the events are taken: an edge-triggered loop would not come back by itself.
 const ROUNDS: usize = 64;

@@ -1,7 +1,8 @@
 //! The one descriptor behind which everything is that the master waits for.
 //!
-//! An epoll with the workers' pidfds and channels, the signalfd if the master owns signals, a timerfd for the next deadline, and an
-//! eventfd, the bell, that is readable while events are queued. Level-triggered inside, so nothing is lost if a turn stops early.
+//! An epoll with the workers' pidfds and channels, the signalfd if the master owns signals, a timerfd for the next
+//! deadline, and an eventfd, the bell, that is readable while events are queued. Level-triggered inside, so nothing is
+//! lost if a turn stops early.
 
 use std::{
     io,

@@ -53,7 +53,8 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        // A signal that came too late belonged to the cluster that has just ended; unblocked now it would end the program.
+        // A signal that came too late belonged to the cluster that has just ended; unblocked now it would end the
+        // program.
         while let Ok(Some(_)) = self.fd.next() {}
         if let Err(error) = self.before.restore() {
             log::error!(target: super::TARGET, "giving the signal mask back: {error}");

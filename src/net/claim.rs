@@ -15,10 +15,11 @@ use crate::{
 
 /// An address that belongs to this cluster as long as the value lives, also while no worker does.
 ///
-/// A fixed port is claimed by binding *without* SO_REUSEPORT, which fails if anybody listens there, a second copy of this server
-/// included (plain reuse-port servers would silently split their traffic). Binding alone lets two simultaneous starters through,
-/// so the socket then listens with an empty queue: the kernel lets only one of them. Afterwards it leaves the listening state and
-/// turns SO_REUSEPORT on, so that workers may bind beside it; later claims still fail.
+/// A fixed port is claimed by binding *without* SO_REUSEPORT, which fails if anybody listens there, a second copy of
+/// this server included (plain reuse-port servers would silently split their traffic). Binding alone lets two
+/// simultaneous starters through, so the socket then listens with an empty queue: the kernel lets only one of them.
+/// Afterwards it leaves the listening state and turns SO_REUSEPORT on, so that workers may bind beside it; later claims
+/// still fail.
 pub(crate) struct Claim {
     bind: Bind,
     owner: u32,
@@ -26,7 +27,8 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// **Errors**: the address is in use, not of this machine, below port 1024 without the right; IPv6 is not available.
+    /// **Errors**: the address is in use, not of this machine, below port 1024 without the right; IPv6 is not
+    /// available.
     pub(crate) fn take(wanted: &Bind) -> Result<Self> {
         let step = |source| refused("claiming", wanted, source);
         let socket = stream_socket(wanted.at).map_err(step)?;
@@ -66,8 +68,8 @@ pub(super) fn stream_socket(at: SocketAddr) -> std::io::Result<Socket> {
 
 /// Wins the port or fails with "address in use".
 ///
-/// SO_REUSEADDR is on for the bind, or connections of an earlier run in TIME_WAIT would refuse it, and off again before the socket
-/// leaves the listening state, or a second starter could bind beside it.
+/// SO_REUSEADDR is on for the bind, or connections of an earlier run in TIME_WAIT would refuse it, and off again before
+/// the socket leaves the listening state, or a second starter could bind beside it.
 fn arbitrate(socket: &Socket, at: SocketAddr) -> std::io::Result<()> {
     socket.set_reuse_address(true)?;
     socket.bind(&at.into())?;

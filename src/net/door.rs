@@ -14,8 +14,8 @@ use crate::{
 
 /// In the worker: a socket bound beside the claim, not yet listening.
 ///
-/// SO_REUSEADDR is on as well as SO_REUSEPORT: accepted connections inherit both, and without it their TIME_WAIT would refuse the
-/// next claim of the port.
+/// SO_REUSEADDR is on as well as SO_REUSEPORT: accepted connections inherit both, and without it their TIME_WAIT would
+/// refuse the next claim of the port.
 ///
 /// **Errors**: besides those of the claim: this process runs as another user than the master did.
 pub(crate) fn bind(bind: &Bind, owner: u32) -> Result<Owned> {

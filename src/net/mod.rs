@@ -1,10 +1,11 @@
 //! The port: the master's claim of an address and the workers' doors at it.
 //!
-//! The master claims an address before the first fork with a socket that never accepts; each worker binds its own socket beside it
-//! with SO_REUSEPORT, and the master, which checks it, calls `listen()` on it: so the sockets join the kernel's group in one order.
+//! The master claims an address before the first fork with a socket that never accepts; each worker binds its own
+//! socket beside it with SO_REUSEPORT, and the master, which checks it, calls `listen()` on it: so the sockets join the
+//! kernel's group in one order.
 //!
-//! Races: of several programs that start at once on one port exactly one wins, by the kernel's own arbitration (see [`Claim`]); a
-//! worker's descriptor is checked before it is believed (see [`door::admit`]).
+//! Races: of several programs that start at once on one port exactly one wins, by the kernel's own arbitration (see
+//! [`Claim`]); a worker's descriptor is checked before it is believed (see [`door::admit`]).
 
 mod claim;
 pub(crate) mod door;

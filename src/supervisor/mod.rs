@@ -1,19 +1,19 @@
 //! The supervisor: which worker is started, asked, terminated or killed, and when. A pure state machine.
 //!
-//! It owns no process, descriptor, thread or clock. The master feeds it what happened (`handle_*`, each with the time), then
-//! performs what [`poll_action`](Supervisor::poll_action) yields until it yields nothing, and sleeps until
+//! It owns no process, descriptor, thread or clock. The master feeds it what happened (`handle_*`, each with the time),
+//! then performs what [`poll_action`](Supervisor::poll_action) yields until it yields nothing, and sleeps until
 //! [`poll_timeout`](Supervisor::poll_timeout). Results of actions are inputs of the same turn. Order of a turn:
 //!
 //! 1. `handle_*` for everything that happened,
 //! 2. [`handle_timeout`](Supervisor::handle_timeout),
 //! 3. `poll_action` until `None`; performing `Spawn` and `Ask` may lead to further inputs,
-//! 4. once the program has taken all events: [`handle_idle`](Supervisor::handle_idle), which alone ends a cluster. So a program that
-//!    forks from its handler of the last `Exit` is never too late.
+//! 4. once the program has taken all events: [`handle_idle`](Supervisor::handle_idle), which alone ends a cluster. So a
+//!    program that forks from its handler of the last `Exit` is never too late.
 //!
-//! Races it settles: an input for a worker that is gone changes nothing (ids are never reused); a spawn that completes after a stop
-//! was requested is asked to leave at once; an exit that overtakes the channel's end still gives `Disconnect` before `Exit`; a
-//! worker that skips a step (ready before online) is taken through the steps in order; one that is to leave, or whose channel is
-//! closed, takes no further steps.
+//! Races it settles: an input for a worker that is gone changes nothing (ids are never reused); a spawn that completes
+//! after a stop was requested is asked to leave at once; an exit that overtakes the channel's end still gives
+//! `Disconnect` before `Exit`; a worker that skips a step (ready before online) is taken through the steps in order;
+//! one that is to leave, or whose channel is closed, takes no further steps.
 
 mod pace;
 mod post;
@@ -101,7 +101,8 @@ enum Milestone {
 }
 
 impl Supervisor {
-    /// `master` is the master's process id and `addresses` the claimed addresses, both for events; `seed` drives the jitter.
+    /// `master` is the master's process id and `addresses` the claimed addresses, both for events; `seed` drives the
+    /// jitter.
     pub(crate) fn new(settings: Settings, master: u32, addresses: Vec<Address>, seed: u64) -> Self {
         let posts = (0..settings.slots()).map(|_| Post::new()).collect();
         let budget = Budget::new(settings.intensity);
@@ -364,6 +365,6 @@ impl Supervisor {
     }
 }
 
-/// A slot that could not fork because of threads looks again at the next event, but no later than this: a thread that ends makes
-/// no event.
+/// A slot that could not fork because of threads looks again at the next event, but no later than this: a thread that
+/// ends makes no event.
 const THREADS_RETRY: Duration = Duration::from_secs(1);

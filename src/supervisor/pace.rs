@@ -7,8 +7,8 @@ use std::{
 
 use crate::config::{Backoff, Intensity};
 
-/// The deaths of one slot. A worker that was ready is replaced at once, unless its slot dies in bursts; a start that failed is
-/// tried again after a growing delay.
+/// The deaths of one slot. A worker that was ready is replaced at once, unless its slot dies in bursts; a start that
+/// failed is tried again after a growing delay.
 #[derive(Default)]
 pub(super) struct Pace {
     /// The last deaths, oldest first, at most `BURST`.
@@ -103,8 +103,8 @@ impl Jitter {
     }
 }
 
-/// Healthy deaths of one slot within `BURST_WINDOW` that are still answered at once: a worker killed every 50 ms is replaced
-/// every time, one that crashes on each request is slowed down before it burns a CPU.
+/// Healthy deaths of one slot within `BURST_WINDOW` that are still answered at once: a worker killed every 50 ms is
+/// replaced every time, one that crashes on each request is slowed down before it burns a CPU.
 const BURST: usize = 20;
 const BURST_WINDOW: Duration = Duration::from_secs(1);
 

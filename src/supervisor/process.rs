@@ -80,7 +80,8 @@ impl Process {
         }
     }
 
-    /// Notes the address and tells at how many the worker listens by now; `None` if that is no news, or if it leaves anyway.
+    /// Notes the address and tells at how many the worker listens by now; `None` if that is no news, or if it leaves
+    /// anyway.
     pub(super) fn listens_at(&mut self, address: &Address) -> Option<usize> {
         match self.phase {
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => {

@@ -56,8 +56,8 @@ impl Outcome {
 impl Supervisor {
     /// The cluster is to stop. `by` is the signal that said so, if one did.
     ///
-    /// A second signal, or `Shutdown::Now` at any time, ends the drain. Two *different* signals in close succession are one
-    /// request: a terminal and a process manager may both speak.
+    /// A second signal, or `Shutdown::Now` at any time, ends the drain. Two *different* signals in close succession are
+    /// one request: a terminal and a process manager may both speak.
     pub(crate) fn handle_stop(&mut self, now: Instant, how: Shutdown, by: Option<Signal>) {
         match &mut self.course {
             Course::Finished | Course::Stopping { how: Shutdown::Now, .. } => {}
@@ -117,8 +117,8 @@ impl Supervisor {
         }
     }
 
-    /// If the first worker of every initial slot failed and none was ever ready, there is no point in trying on. True if
-    /// that is so.
+    /// If the first worker of every initial slot failed and none was ever ready, there is no point in trying on. True
+    /// if that is so.
     pub(super) fn give_up_if_never_ready(&mut self, now: Instant) -> bool {
         if !matches!(self.course, Course::Running) || self.milestone != Milestone::Nobody || self.initial() == 0 {
             return false;
@@ -188,5 +188,6 @@ impl Supervisor {
     }
 }
 
-/// A terminal's INT and a process manager's TERM arrive within a millisecond of each other, a person's second Ctrl-C does not.
+/// A terminal's INT and a process manager's TERM arrive within a millisecond of each other, a person's second Ctrl-C
+/// does not.
 const ONE_REQUEST: Duration = Duration::from_millis(250);

@@ -1,10 +1,11 @@
 //! Fork: from a process with one thread only, with all signals blocked on both sides of it.
 //!
-//! Why one thread: the child has a copy of every lock, but only the forking thread to release them.
-//! Why blocked signals: a handler of the parent must not run in the child before the child has its own table (a signal-hook pipe
-//! of the embedding program would be written by both).
+//! Why one thread: the child has a copy of every lock, but only the forking thread to release them. Why blocked
+//! signals: a handler of the parent must not run in the child before the child has its own table (a signal-hook pipe of
+//! the embedding program would be written by both).
 //!
-//! Races handled: a joined thread is counted for a moment longer; with SIGCHLD ignored the child may be gone before its pidfd is opened.
+//! Races handled: a joined thread is counted for a moment longer; with SIGCHLD ignored the child may be gone before its
+//! pidfd is opened.
 
 use std::{
     fs,
@@ -37,7 +38,8 @@ pub(crate) enum Forked {
 pub(crate) enum Refused {
     /// So many threads run.
     Threads(usize),
-    /// fork's own (EAGAIN: RLIMIT_NPROC, a cgroup's limit; ENOMEM) or pidfd_open's (EMFILE, or ENOSYS before Linux 5.3).
+    /// fork's own (EAGAIN: RLIMIT_NPROC, a cgroup's limit; ENOMEM) or pidfd_open's (EMFILE, or ENOSYS before Linux
+    /// 5.3).
     System(io::Error),
 }
 
@@ -54,8 +56,8 @@ pub(crate) fn fork() -> Result<Forked, Refused> {
     single_thread().map_err(Refused::Threads)?;
     flush();
     let previous = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(io::Error::from)?;
-    // SAFETY: this is the only thread (just counted, and nobody else is there to start one), so no lock is held by a thread that
-    // the child lacks: the child may allocate, lock and print.
+    // SAFETY: this is the only thread (just counted, and nobody else is there to start one), so no lock is held by a
+    // thread that the child lacks: the child may allocate, lock and print.
     let forked = match unsafe { unistd::fork() } {
         Ok(ForkResult::Child) => return Ok(Forked::Child),
         Ok(ForkResult::Parent { child }) => adopt(child),
@@ -65,8 +67,9 @@ pub(crate) fn fork() -> Result<Forked, Refused> {
     Ok(forked?)
 }
 
-/// Whether a fork is possible now; if not, how many threads run. A count above 1 is read again for up to 10 ms: a thread that was
-/// joined is counted until the kernel has let go of it. An unreadable /proc counts as single: then the caller answers for it.
+/// Whether a fork is possible now; if not, how many threads run. A count above 1 is read again for up to 10 ms: a
+/// thread that was joined is counted until the kernel has let go of it. An unreadable /proc counts as single: then the
+/// caller answers for it.
 pub(crate) fn single_thread() -> Result<(), usize> {
     for _ in 0..RECOUNTS {
         match threads() {
@@ -86,7 +89,8 @@ fn threads() -> io::Result<usize> {
     Ok(usize::try_from(links).unwrap_or(usize::MAX).saturating_sub(2))
 }
 
-/// Ends this process: Rust's stdout and stderr are flushed, nothing else runs (no destructor of a caller's frame, no atexit handler).
+/// Ends this process: Rust's stdout and stderr are flushed, nothing else runs (no destructor of a caller's frame, no
+/// atexit handler).
 pub(crate) fn exit_now(code: i32) -> ! {
     // A closed or full output is no reason to stay.
     let _ = io::stdout().flush();
@@ -95,8 +99,8 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// The parent's half. The child is a zombie at worst, so its number is not reused, unless SIGCHLD is ignored; even then the kernel
-/// would have to hand out every other number in between.
+/// The parent's half. The child is a zombie at worst, so its number is not reused, unless SIGCHLD is ignored; even then
+/// the kernel would have to hand out every other number in between.
 fn adopt(child: unistd::Pid) -> io::Result<Forked> {
     let pid = child.as_raw().unsigned_abs();
     match PidFd::open(pid) {

@@ -1,6 +1,7 @@
 //! Shared memory: pages of atomics that a master and its workers see at once.
 //!
-//! A memfd, so that an exec'd process can map it too; sealed, so that no holder of it can shrink it and make a reader die of SIGBUS.
+//! A memfd, so that an exec'd process can map it too; sealed, so that no holder of it can shrink it and make a reader
+//! die of SIGBUS.
 
 use std::{
     io,
@@ -56,8 +57,8 @@ impl Mapping {
     }
 
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: `base` is page-aligned and mapped for `bytes` until `self` is dropped; the seals keep the file at that size. Any bits
-        // are a valid AtomicU64, and the only view of the memory in any process is as atomics.
+        // SAFETY: `base` is page-aligned and mapped for `bytes` until `self` is dropped; the seals keep the file at
+        // that size. Any bits are a valid AtomicU64, and the only view of the memory in any process is as atomics.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.bytes.get() / size_of::<AtomicU64>()) }
     }
 }

@@ -1,6 +1,8 @@
-//! The floor of system calls, and the only place with `unsafe`. Mechanisms only: nothing here decides when to fork, kill or restart.
+//! The floor of system calls, and the only place with `unsafe`. Mechanisms only: nothing here decides when to fork,
+//! kill or restart.
 //!
-//! What each piece promises. *AS-safe*: may be called in a signal handler, and in the child of a process that had threads.
+//! What each piece promises. *AS-safe*: may be called in a signal handler, and in the child of a process that had
+//! threads.
 //!
 //! | piece | system calls | blocks | AS-safe | descriptors |
 //! |---|---|---|---|---|
@@ -13,8 +15,8 @@
 //! | [`mapping`] | `memfd_create`, `mmap` | no | reading and writing a page is | a `Mapping` owns one |
 //! | [`rights`] | `sendmsg`, `recvmsg` | no (if the socket does not) | no | sending duplicates, receiving gives owned ones |
 //!
-//! Every call that a signal may interrupt is made again here; EINTR reaches no caller. Errors are `io::Error`: the caller knows
-//! the step and the value, and says so.
+//! Every call that a signal may interrupt is made again here; EINTR reaches no caller. Errors are `io::Error`: the
+//! caller knows the step and the value, and says so.
 #![allow(unsafe_code)]
 
 pub(crate) mod fork;

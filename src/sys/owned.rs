@@ -1,8 +1,8 @@
 //! Descriptors of this library, and the process-wide table of their numbers.
 //!
-//! A forked child inherits every descriptor of every `Master` in the process. It must close exactly these: left open they keep a
-//! dead worker's socket alive; closing anything else can hit a number that the program has given to a file of its own. So each
-//! descriptor enters the table when the library comes to own it and leaves it before it is closed.
+//! A forked child inherits every descriptor of every `Master` in the process. It must close exactly these: left open
+//! they keep a dead worker's socket alive; closing anything else can hit a number that the program has given to a file
+//! of its own. So each descriptor enters the table when the library comes to own it and leaves it before it is closed.
 //!
 //! Race: a number is free for reuse from the moment of `close`, hence out of the table first, closed second.
 
@@ -29,8 +29,8 @@ impl Owned {
 }
 
 impl<T> Owned<T> {
-    /// For a descriptor whose owner is another type: `register(timer, AsFd::as_fd)`, `register(epoll, |epoll| epoll.0.as_fd())`.
-    /// `fd_of` names the one descriptor that `value` owns until it is dropped.
+    /// For a descriptor whose owner is another type: `register(timer, AsFd::as_fd)`, `register(epoll, |epoll|
+    /// epoll.0.as_fd())`. `fd_of` names the one descriptor that `value` owns until it is dropped.
     pub(crate) fn register(value: T, fd_of: impl for<'a> FnOnce(&'a T) -> BorrowedFd<'a>) -> Self {
         let entry = Entry::new(fd_of(&value).as_raw_fd());
         Self { entry, value }
@@ -52,8 +52,8 @@ impl<T> Deref for Owned<T> {
 
 impl<T> AsFd for Owned<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: `self.value` owns this descriptor (contract of `register`), is borrowed for as long as the result lives, and is
-        // never handed out mutably, so it cannot be replaced by another value meanwhile.
+        // SAFETY: `self.value` owns this descriptor (contract of `register`), is borrowed for as long as the result
+        // lives, and is never handed out mutably, so it cannot be replaced by another value meanwhile.
         unsafe { BorrowedFd::borrow_raw(self.entry.0) }
     }
 }
@@ -64,11 +64,11 @@ impl<T> AsRawFd for Owned<T> {
     }
 }
 
-/// For the child right after fork: closes every descriptor of the table but these and runs no Drop code; the table then holds
-/// what it held of `keep`.
+/// For the child right after fork: closes every descriptor of the table but these and runs no Drop code; the table then
+/// holds what it held of `keep`.
 ///
-/// The values that owned the others still exist in the child's copy of the caller's frames. The child must never drop them, so it
-/// ends by [`exit_now`](super::fork::exit_now), not by returning.
+/// The values that owned the others still exist in the child's copy of the caller's frames. The child must never drop
+/// them, so it ends by [`exit_now`](super::fork::exit_now), not by returning.
 pub(crate) fn keep_only(keep: &[RawFd]) {
     let mut table = table();
     let kept = table.iter().copied().filter(|fd| keep.contains(fd)).collect();
@@ -90,8 +90,9 @@ fn close_run(run: &[RawFd]) {
 }
 
 fn close(fd: RawFd) {
-    // SAFETY: the number was in the table, so a value of this library owns it, and this process (the child) uses and drops none of
-    // these values but those that are kept. EINTR and EIO leave the number free on Linux: nothing to do about them.
+    // SAFETY: the number was in the table, so a value of this library owns it, and this process (the child) uses and
+    // drops none of these values but those that are kept. EINTR and EIO leave the number free on Linux: nothing to do
+    // about them.
     unsafe { libc::close(fd) };
 }
 
@@ -119,7 +120,8 @@ fn table() -> MutexGuard<'static, Vec<RawFd>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// In ascending order. Never locked at the moment of a fork: only a single-threaded process forks, and nothing forks under the lock.
+/// In ascending order. Never locked at the moment of a fork: only a single-threaded process forks, and nothing forks
+/// under the lock.
 static TABLE: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 #[cfg(test)]

@@ -16,11 +16,13 @@ use super::owned::Owned;
 pub(crate) struct PidFd(Owned);
 
 impl PidFd {
-    /// ESRCH: no such process. `pid` must be held (a child that is not reaped), or it may by now be somebody else's number.
+    /// ESRCH: no such process. `pid` must be held (a child that is not reaped), or it may by now be somebody else's
+    /// number.
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
         // SAFETY: pidfd_open takes two integers and touches no memory; the kernel refuses a pid that is none.
         let raw = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) })?;
-        // SAFETY: the call succeeded: `raw` is a new descriptor (CLOEXEC by itself, and small enough for a c_int) with no other owner.
+        // SAFETY: the call succeeded: `raw` is a new descriptor (CLOEXEC by itself, and small enough for a c_int) with
+        // no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(raw as libc::c_int) };
         Ok(Self(Owned::new(fd)))
     }

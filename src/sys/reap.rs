@@ -2,8 +2,9 @@
 //!
 //! The status is decoded from the number itself, so that a death by a real-time signal is not lost.
 //!
-//! Race: ECHILD says that somebody else took the status (SIGCHLD is ignored, or the program waits for all children). Linux keeps it
-//! for the holder of a pidfd since 6.15, from the moment that the process is released, which is shortly *after* the pidfd became readable.
+//! Race: ECHILD says that somebody else took the status (SIGCHLD is ignored, or the program waits for all children).
+//! Linux keeps it for the holder of a pidfd since 6.15, from the moment that the process is released, which is shortly
+//! *after* the pidfd became readable.
 
 use std::{
     io, mem,
@@ -63,7 +64,8 @@ fn kept_status(pidfd: &PidFd) -> Result<Option<i32>, Errno> {
     // SAFETY: `pidfd_info` is integers only; all zero is a valid value.
     let mut info: libc::pidfd_info = unsafe { mem::zeroed() };
     info.mask = u64::from(libc::PIDFD_INFO_EXIT);
-    // SAFETY: PIDFD_GET_INFO carries the size of the struct that `info` is; the kernel reads and writes no more than that.
+    // SAFETY: PIDFD_GET_INFO carries the size of the struct that `info` is; the kernel reads and writes no more than
+    // that.
     Errno::result(unsafe { libc::ioctl(pidfd.as_fd().as_raw_fd(), libc::PIDFD_GET_INFO, &mut info) })?;
     Ok((info.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0).then_some(info.exit_code))
 }

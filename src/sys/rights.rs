@@ -1,8 +1,8 @@
 //! Packets with descriptors over a SOCK_SEQPACKET socketpair.
 //!
-//! A packet arrives whole or not at all, with its descriptors; a packet of no bytes cannot be told from the end of the stream. What
-//! is received is closed on every path that does not return it. The kernel drops descriptors that do not fit into the
-//! receiver's limit and only sets a flag: `lost_fds`.
+//! A packet arrives whole or not at all, with its descriptors; a packet of no bytes cannot be told from the end of the
+//! stream. What is received is closed on every path that does not return it. The kernel drops descriptors that do not
+//! fit into the receiver's limit and only sets a flag: `lost_fds`.
 
 use std::{
     io::{self, IoSlice},
@@ -33,8 +33,8 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends one packet and duplicates of `fds`, at most [`MAX_FDS`]; all or nothing.
 ///
-/// **Errors**: WouldBlock: the peer's queue is full; EPIPE, ECONNRESET: it is gone; EINVAL: too many descriptors; EMSGSIZE: the packet
-/// exceeds the send buffer; ETOOMANYREFS: more descriptors in flight than RLIMIT_NOFILE.
+/// **Errors**: WouldBlock: the peer's queue is full; EPIPE, ECONNRESET: it is gone; EINVAL: too many descriptors;
+/// EMSGSIZE: the packet exceeds the send buffer; ETOOMANYREFS: more descriptors in flight than RLIMIT_NOFILE.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
@@ -51,10 +51,11 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
 
 /// Receives one packet into `buffer`, in place of what was there; its descriptors are CLOEXEC from birth.
 ///
-/// No bytes: the end of the stream, or an empty packet. A packet longer than the buffer's capacity is cut. Memory that no packet
-/// has reached stays untouched, so that an idle worker does not pay for the largest one.
+/// No bytes: the end of the stream, or an empty packet. A packet longer than the buffer's capacity is cut. Memory that
+/// no packet has reached stays untouched, so that an idle worker does not pay for the largest one.
 ///
-/// **Errors**: WouldBlock: nothing there; ECONNRESET: the peer died with packets unread. Read on: its last packets come after it.
+/// **Errors**: WouldBlock: nothing there; ECONNRESET: the peer died with packets unread. Read on: its last packets come
+/// after it.
 pub(crate) fn recv(socket: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<Received> {
     buffer.clear();
     let space = buffer.spare_capacity_mut();
@@ -67,7 +68,8 @@ pub(crate) fn recv(socket: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<Receiv
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = CONTROL_BYTES as _;
     let len = loop {
-        // SAFETY: `header` describes `space` and `control` by their true lengths; both are borrowed mutably here and outlive the call.
+        // SAFETY: `header` describes `space` and `control` by their true lengths; both are borrowed mutably here and
+        // outlive the call.
         let result = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut header, libc::MSG_CMSG_CLOEXEC) };
         match Errno::result(result) {
             Ok(len) => break len.unsigned_abs(),
@@ -75,9 +77,11 @@ pub(crate) fn recv(socket: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<Receiv
             Err(error) => return Err(error.into()),
         }
     };
-    // SAFETY: recvmsg has written `len` bytes at the start of the spare capacity of the empty vector, and never says more than it wrote.
+    // SAFETY: recvmsg has written `len` bytes at the start of the spare capacity of the empty vector, and never says
+    // more than it wrote.
     unsafe { buffer.set_len(len) };
-    // SAFETY: recvmsg has just filled `header` in, its control pointer leads to `control`, and this is the one call for it.
+    // SAFETY: recvmsg has just filled `header` in, its control pointer leads to `control`, and this is the one call for
+    // it.
     let fds = unsafe { take_rights(&header) };
     let set = |flag| header.msg_flags & flag != 0;
     Ok(Received { fds, lost_fds: set(libc::MSG_CTRUNC) })
@@ -85,10 +89,12 @@ pub(crate) fn recv(socket: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<Receiv
 
 /// # Safety
 ///
-/// `header` is as recvmsg left it, and its control buffer is alive. Called once for it: the descriptors get their owner here.
+/// `header` is as recvmsg left it, and its control buffer is alive. Called once for it: the descriptors get their owner
+/// here.
 unsafe fn take_rights(header: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
-    // SAFETY: the control buffer is alive, aligned as a cmsghdr, and `msg_controllen` says how much of it the kernel wrote.
+    // SAFETY: the control buffer is alive, aligned as a cmsghdr, and `msg_controllen` says how much of it the kernel
+    // wrote.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
     // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return null or a whole header within the control buffer.
     while let Some(message) = unsafe { next.as_ref() } {
@@ -97,7 +103,8 @@ unsafe fn take_rights(header: &libc::msghdr) -> Vec<OwnedFd> {
             // SAFETY: CMSG_LEN only computes.
             let payload = message.cmsg_len as usize - unsafe { libc::CMSG_LEN(0) } as usize;
             for index in 0..payload / size_of::<RawFd>() {
-                // SAFETY: the kernel wrote `payload` bytes of descriptors behind this header, each new in this process and without an owner.
+                // SAFETY: the kernel wrote `payload` bytes of descriptors behind this header, each new in this process
+                // and without an owner.
                 let fd = unsafe {
                     let raw = libc::CMSG_DATA(message).cast::<RawFd>().add(index);
                     OwnedFd::from_raw_fd(ptr::read_unaligned(raw))

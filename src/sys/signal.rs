@@ -1,10 +1,12 @@
 //! Signals: the master's mask and signalfd, and the signal table of a forked worker.
 //!
-//! Ctrl-C, a closed terminal and systemd reach every process of the group; by default they would kill the workers before the master
-//! can drain them. So in a worker these do nothing, and TERM is a request. What the application installs later wins.
+//! Ctrl-C, a closed terminal and systemd reach every process of the group; by default they would kill the workers
+//! before the master can drain them. So in a worker these do nothing, and TERM is a request. What the application
+//! installs later wins.
 //!
-//! Races handled in TERM: master and worker get the group's TERM at the same time, and the worker may have been asked over the channel a
-//! moment before. So what says "now" is the master's TERM to a worker that drains already, or the *second* TERM of anybody else.
+//! Races handled in TERM: master and worker get the group's TERM at the same time, and the worker may have been asked
+//! over the channel a moment before. So what says "now" is the master's TERM to a worker that drains already, or the
+//! *second* TERM of anybody else.
 
 use std::{
     io, mem,
@@ -80,8 +82,9 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
 
 /// For a worker right after fork, with all signals blocked: gives it the signal table of a worker, then unblocks all.
 ///
-/// `flags` is the worker's word of [`DRAIN_AWARE`] and [`DRAINING`], `wake` an eventfd that is written when TERM asks for a drain: both are
-/// used by the handler for the rest of the process, so they are leaked. `master` is the pid whose TERM is the master's.
+/// `flags` is the worker's word of [`DRAIN_AWARE`] and [`DRAINING`], `wake` an eventfd that is written when TERM asks
+/// for a drain: both are used by the handler for the rest of the process, so they are leaked. `master` is the pid whose
+/// TERM is the master's.
 pub(crate) fn worker_table(master: u32, flags: &'static AtomicU64, wake: BorrowedFd<'static>) -> io::Result<()> {
     MASTER.store(libc::pid_t::try_from(master).map_err(|_| Errno::EINVAL)?, Ordering::Relaxed);
     FLAGS.store(ptr::from_ref(flags).cast_mut(), Ordering::Relaxed);
@@ -117,7 +120,8 @@ extern "C" fn on_term(_signal: libc::c_int, info: *mut libc::siginfo_t, _context
     let sender = unsafe { (*info).si_pid() };
     match flags.map(|flags| judge(flags, &TERM_SEEN, sender == MASTER.load(Ordering::Relaxed))) {
         Some(Verdict::Drain) => wake(),
-        // The application's handler runs and has called this one, as signal-hook and tokio do: whether to die is its decision.
+        // The application's handler runs and has called this one, as signal-hook and tokio do: whether to die is its
+        // decision.
         Some(Verdict::Die) | None if disposition(libc::SIGTERM) != Some(address_of(on_term)) => {}
         Some(Verdict::Die) | None => die(),
     }
@@ -142,8 +146,8 @@ fn judge(flags: &AtomicU64, seen: &AtomicBool, from_master: bool) -> Verdict {
 
 fn wake() {
     let one = 1_u64.to_ne_bytes();
-    // SAFETY: `one` is 8 bytes that live across the call. The descriptor is the eventfd that `worker_table` borrowed for ever. A full
-    // counter (EAGAIN) is awake already.
+    // SAFETY: `one` is 8 bytes that live across the call. The descriptor is the eventfd that `worker_table` borrowed
+    // for ever. A full counter (EAGAIN) is awake already.
     unsafe { libc::write(WAKE.load(Ordering::Relaxed), one.as_ptr().cast(), one.len()) };
 }
 
@@ -154,7 +158,8 @@ fn die() -> ! {
     term.add(Signal::SIGTERM);
     let _ = term.thread_unblock();
     let _ = nix::sys::signal::raise(Signal::SIGTERM);
-    // SAFETY: _exit touches no memory of this process. Reached only by the init process of a pid namespace, which no default action kills.
+    // SAFETY: _exit touches no memory of this process. Reached only by the init process of a pid namespace, which no
+    // default action kills.
     unsafe { libc::_exit(128 + libc::SIGTERM) }
 }
 
@@ -175,13 +180,14 @@ fn set_disposition(signal: libc::c_int, handler: Option<Handler>) -> io::Result<
     let mut action = no_action();
     if let Some(handler) = handler {
         action.sa_sigaction = address_of(handler);
-        // Not SA_ONSTACK: Rust's alternate stack holds a frame or two, and an application's handler may be on it already.
+        // Not SA_ONSTACK: Rust's alternate stack holds a frame or two, and an application's handler may be on it
+        // already.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
         // One at a time: signals that arrive together do not pile up their frames.
         action.sa_mask = *SigSet::all().as_ref();
     }
-    // SAFETY: `action` lives across the call and is the default or one of `on_term` and `do_nothing`: both of the shape that SA_SIGINFO
-    // calls, async-signal-safe, and never unwinding.
+    // SAFETY: `action` lives across the call and is the default or one of `on_term` and `do_nothing`: both of the shape
+    // that SA_SIGINFO calls, async-signal-safe, and never unwinding.
     Errno::result(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
     Ok(())
 }
@@ -191,7 +197,8 @@ fn address_of(handler: Handler) -> libc::sighandler_t {
 }
 
 fn no_action() -> libc::sigaction {
-    // SAFETY: `sigaction` is integers, a signal set and a nullable function pointer; all zero is a valid value (SIG_DFL, empty set).
+    // SAFETY: `sigaction` is integers, a signal set and a nullable function pointer; all zero is a valid value
+    // (SIG_DFL, empty set).
     unsafe { mem::zeroed() }
 }
 

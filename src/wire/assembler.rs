@@ -29,8 +29,8 @@ enum Partial {
 }
 
 impl Assembler {
-    /// `None`: more packets are needed. A frame whose descriptors are [`Descriptors::Lost`] is returned all the same, if it should have had any: whoever
-    /// holds the descriptors must say to the peer that they did not arrive.
+    /// `None`: more packets are needed. A frame whose descriptors are [`Descriptors::Lost`] is returned all the same,
+    /// if it should have had any: whoever holds the descriptors must say to the peer that they did not arrive.
     pub(crate) fn push(&mut self, packet: &[u8], descriptors: Descriptors) -> Result<Option<Frame>, Malformed> {
         match open(packet) {
             Ok((Kind::Message, more, body)) => self.part(more, body, descriptors),

@@ -1,7 +1,8 @@
 //! The codec of the channel between master and worker: frames to packets and back, bytes in and bytes out.
 //!
-//! It owns the format and its limits. It never touches a descriptor, a clock or a log: a packet's descriptors are a number here. The bytes come from
-//! another process, which may be broken or taken over: every one of them is checked, nothing panics, and memory stays below one message.
+//! It owns the format and its limits. It never touches a descriptor, a clock or a log: a packet's descriptors are a
+//! number here. The bytes come from another process, which may be broken or taken over: every one of them is checked,
+//! nothing panics, and memory stays below one message.
 //!
 //! A packet is at most [`PACKET_MAX`] bytes, in little endian:
 //!
@@ -13,10 +14,11 @@
 //! | 4–7 | token | 0; will pair a request with its reply |
 //! | 8… | body | the fields of the frame, in the order of their declaration |
 //!
-//! The header and the first ten bytes of `Hello`'s body are the same in every version to come, so that two versions can always tell each other apart.
+//! The header and the first ten bytes of `Hello`'s body are the same in every version to come, so that two versions can
+//! always tell each other apart.
 //!
-//! **Order.** The parts of a message follow each other without another frame in between. Where one part is bad, the rest of its message is skipped:
-//! a message arrives as it was sent or not at all.
+//! **Order.** The parts of a message follow each other without another frame in between. Where one part is bad, the
+//! rest of its message is skipped: a message arrives as it was sent or not at all.
 
 mod assembler;
 mod frame;

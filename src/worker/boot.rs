@@ -1,7 +1,7 @@
 //! The first and the last steps of a worker process.
 //!
-//! The child runs inside its parent's frames, which it must neither return into nor drop. So it ends here, by `exit_now`: no
-//! destructor of the caller, no atexit handler.
+//! The child runs inside its parent's frames, which it must neither return into nor drop. So it ends here, by
+//! `exit_now`: no destructor of the caller, no atexit handler.
 
 use std::{
     any::Any,

@@ -1,14 +1,15 @@
 //! The worker's side of the channel, shared by the `Worker` and its listeners.
 //!
-//! One descriptor (an epoll with the channel and the SIGTERM handler's eventfd in it) makes a loop turn when the master has
-//! something to say; [`Control::turn`] then reads it. The seat says how many frames there are to read, so a turn with nothing to
-//! read costs no system call. The eventfd is readable from birth, so that every loop turns once: a worker
-//! that waits for its first client has then already shown that it looks whether it is to leave.
+//! One descriptor (an epoll with the channel and the SIGTERM handler's eventfd in it) makes a loop turn when the master
+//! has something to say; [`Control::turn`] then reads it. The seat says how many frames there are to read, so a turn
+//! with nothing to read costs no system call. The eventfd is readable from birth, so that every loop turns once: a
+//! worker that waits for its first client has then already shown that it looks whether it is to leave.
 //!
-//! Races: an `accept` late in a loop's turn, or on another thread, may read what the loop would have looked for early in it; so
-//! every event makes the descriptor readable again, and it stays so until the loop has looked ([`Bell`]), or the loop could sleep
-//! through a drain. A listener on another thread may turn while the worker waits for the master's answer; the lock is held for the whole
-//! request, so nobody takes the answer away. SIGTERM at any moment sets a bit in shared memory first and wakes second.
+//! Races: an `accept` late in a loop's turn, or on another thread, may read what the loop would have looked for early
+//! in it; so every event makes the descriptor readable again, and it stays so until the loop has looked ([`Bell`]), or
+//! the loop could sleep through a drain. A listener on another thread may turn while the worker waits for the master's
+//! answer; the lock is held for the whole request, so nobody takes the answer away. SIGTERM at any moment sets a bit in
+//! shared memory first and wakes second.
 
 use std::{
     collections::VecDeque,
@@ -117,7 +118,8 @@ impl Control {
         result
     }
 
-    /// As `turn`, but only if something is known to have come, so that a busy loop pays two loads for it and no system call.
+    /// As `turn`, but only if something is known to have come, so that a busy loop pays two loads for it and no system
+    /// call.
     pub(super) fn turn_if_due(&self) -> Result<()> {
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
@@ -245,7 +247,8 @@ impl Control {
             }
             Frame::Drain { within } => self.drain(link, within),
             Frame::ReopenLogs => self.note(link, WorkerEvent::ReopenLogs),
-            // Answers to a request that failed meanwhile, statements that only a worker makes, and what a later version may send.
+            // Answers to a request that failed meanwhile, statements that only a worker makes, and what a later version
+            // may send.
             Frame::Hello { .. } | Frame::Granted { .. } | Frame::Refused { .. } | Frame::Message { .. } => {}
             Frame::Listen { .. } | Frame::Closed { .. } | Frame::Ready | Frame::Leaving => {}
         }

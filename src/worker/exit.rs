@@ -2,7 +2,8 @@
 
 use std::{convert::Infallible, fmt::Display};
 
-/// What a worker function may return: `()`, `!`, [`Infallible`], or a `Result` of those with an error that can be displayed.
+/// What a worker function may return: `()`, `!`, [`Infallible`], or a `Result` of those with an error that can be
+/// displayed.
 ///
 /// | the function | exit code | log |
 /// |---|---|---|

@@ -26,9 +26,10 @@ use crate::{
 
 /// A worker's socket at one address, for the program's own `Poll`.
 ///
-/// Its descriptor becomes readable when there is a connection to accept, and when the master has something to say (so a loop that
-/// sleeps on it learns of a drain). Register it with [`Interest::READABLE`](mio::Interest::READABLE), accept until `WouldBlock`, then look at
-/// [`Worker::is_draining`](crate::Worker::is_draining). Spurious readiness is normal; the first one comes right after registration.
+/// Its descriptor becomes readable when there is a connection to accept, and when the master has something to say (so a
+/// loop that sleeps on it learns of a drain). Register it with [`Interest::READABLE`](mio::Interest::READABLE), accept
+/// until `WouldBlock`, then look at [`Worker::is_draining`](crate::Worker::is_draining). Spurious readiness is normal;
+/// the first one comes right after registration.
 ///
 /// Dropping it closes the socket and tells the master. It may be used from several threads.
 ///
@@ -80,8 +81,8 @@ impl Listener {
     ///
     /// A connection that failed before it could be accepted is skipped.
     ///
-    /// **Errors**: `WouldBlock` when none waits, and for ever once the worker drains and none waited any more. Others, such as too
-    /// many open files, leave the connection in the queue; accept again once there is room.
+    /// **Errors**: `WouldBlock` when none waits, and for ever once the worker drains and none waited any more. Others,
+    /// such as too many open files, leave the connection in the queue; accept again once there is room.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         while !self.done.load(Ordering::Relaxed) {
             let draining = self.control.seat().is_draining();

@@ -1,7 +1,7 @@
 //! The worker: what runs after the fork.
 //!
-//! [`boot`] prepares the process and ends it; [`Worker`] is what the program's function gets; a [`Listener`] is a socket for the
-//! program's own loop; [`control`] is the channel behind both.
+//! [`boot`] prepares the process and ends it; [`Worker`] is what the program's function gets; a [`Listener`] is a
+//! socket for the program's own loop; [`control`] is the channel behind both.
 
 pub(crate) mod boot;
 mod control;
@@ -42,9 +42,9 @@ use crate::{
 ///
 /// It can be moved to another thread, but not shared. The channel to the master lives as long as it and its listeners.
 ///
-/// **Signals**: SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN and SIGTTOU do nothing here (a terminal sends them to the whole
-/// group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event` to drain and ends any other.
-/// What the function installs itself wins.
+/// **Signals**: SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN and SIGTTOU do nothing here (a terminal sends them
+/// to the whole group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event` to
+/// drain and ends any other. What the function installs itself wins.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -103,10 +103,12 @@ impl Worker {
 
     /// Listens on the cluster's only address.
     ///
-    /// Binds now and waits for the master's go-ahead, a fraction of a millisecond; when it returns, connections are taken.
+    /// Binds now and waits for the master's go-ahead, a fraction of a millisecond; when it returns, connections are
+    /// taken.
     ///
-    /// **Errors**: the cluster has no address, or several (the error lists their names, see [`listen_on`](Self::listen_on)); this
-    /// worker listens there already; binding fails, for example after giving up privileges; the master is gone.
+    /// **Errors**: the cluster has no address, or several (the error lists their names, see
+    /// [`listen_on`](Self::listen_on)); this worker listens there already; binding fails, for example after giving up
+    /// privileges; the master is gone.
     pub fn listen(&mut self) -> Result<Listener> {
         match &*self.binds {
             [] => {
@@ -135,7 +137,8 @@ impl Worker {
         }
     }
 
-    /// Tells the master that this worker may be counted on. Only needed with [`ReadyWhen::Told`](crate::ReadyWhen::Told).
+    /// Tells the master that this worker may be counted on. Only needed with
+    /// [`ReadyWhen::Told`](crate::ReadyWhen::Told).
     ///
     /// **Errors**: the master is gone.
     pub fn ready(&mut self) -> Result<()> {
@@ -153,8 +156,8 @@ impl Worker {
 
     /// One turn of the program's loop: `poll.poll()`, then [`dispatch`](Self::dispatch) if there is anything to read.
     ///
-    /// Returns without events when a signal interrupts the wait. For a drain to end the wait, a [`Listener`] or this worker must be
-    /// registered in `poll`.
+    /// Returns without events when a signal interrupts the wait. For a drain to end the wait, a [`Listener`] or this
+    /// worker must be registered in `poll`.
     ///
     /// **Errors**: those of `poll` and of `dispatch`.
     pub fn poll(
@@ -172,7 +175,8 @@ impl Worker {
         Ok(self.control.turn_if_due()?)
     }
 
-    /// Reads what the master has sent; never blocks. Call it when this worker's descriptor is readable; [`poll`](Self::poll) does.
+    /// Reads what the master has sent; never blocks. Call it when this worker's descriptor is readable;
+    /// [`poll`](Self::poll) does.
     ///
     /// **Errors**: the channel failed.
     pub fn dispatch(&mut self) -> Result<()> {
@@ -184,8 +188,8 @@ impl Worker {
         self.control.next_event()
     }
 
-    /// "I am leaving": counts as asked, so no replacement is forked. Afterwards [`is_draining`](Self::is_draining) is true; finish and
-    /// return.
+    /// "I am leaving": counts as asked, so no replacement is forked. Afterwards [`is_draining`](Self::is_draining) is
+    /// true; finish and return.
     ///
     /// **Errors**: the master is gone.
     pub fn disconnect(&mut self) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Whole clusters as real processes: one binary that is harness and fixture.
 //!
-//! Started by cargo it is the harness: a list of cases, each of which starts fixtures (this binary again, as a process group of its own),
-//! waits for facts and never for time, and fails on whatever a fixture leaves behind (see [`harness`]). Nothing forks inside libtest's
-//! threads: a fixture begins with one thread, as a program does.
+//! Started by cargo it is the harness: a list of cases, each of which starts fixtures (this binary again, as a process
+//! group of its own), waits for facts and never for time, and fails on whatever a fixture leaves behind (see
+//! [`harness`]). Nothing forks inside libtest's threads: a fixture begins with one thread, as a program does.
 //!
 //! `cargo test --test process` runs all cases, `cargo test --test process stop` those whose name contains "stop".
 #![allow(

@@ -1,8 +1,8 @@
 //! Tests of the supervisor.
 //!
-//! `rig` drives one supervisor and shows everything that goes in and comes out to `referee`, which knows the rules of the design
-//! and nothing of the supervisor's code. On it stand the tables (`by_hand` and what uses it) and `world`, a simulated
-//! kernel with workers of every kind, through which `walks` takes thousands of random walks.
+//! `rig` drives one supervisor and shows everything that goes in and comes out to `referee`, which knows the rules of
+//! the design and nothing of the supervisor's code. On it stand the tables (`by_hand` and what uses it) and `world`, a
+//! simulated kernel with workers of every kind, through which `walks` takes thousands of random walks.
 
 mod by_hand;
 mod ends;

@@ -94,7 +94,8 @@ impl<K: Kernel> Rig<K> {
 
     /// The rest of a turn: deadlines, actions, and the referee's look at the result.
     pub(super) fn settle(&mut self) -> Verdict {
-        // Deadlines of zero length need a turn each (ask, terminate, kill), and so do slots that wait for threads to end.
+        // Deadlines of zero length need a turn each (ask, terminate, kill), and so do slots that wait for threads to
+        // end.
         for _ in 0..16 {
             self.supervisor.handle_timeout(self.base + self.now);
             self.perform()?;

@@ -23,7 +23,8 @@ fn stop(mut run: Run) {
     run.end_with(0);
 }
 
-/// In a mio loop of the program, which is edge-triggered. The harness checks the order of every worker's events in all cases.
+/// In a mio loop of the program, which is edge-triggered. The harness checks the order of every worker's events in all
+/// cases.
 fn embedded_events_come_in_order(bench: &Bench) {
     let mut run = bench.start("cluster listen=@:0 workers=3");
     run.ready();

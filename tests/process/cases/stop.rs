@@ -119,7 +119,8 @@ fn same_signal_again_ends_at_once(bench: &Bench) {
     }
 }
 
-/// A terminal and a process manager may both speak. The master is held while both arrive, so that it reads them in one turn.
+/// A terminal and a process manager may both speak. The master is held while both arrive, so that it reads them in one
+/// turn.
 fn int_and_term_together_are_one_request(bench: &Bench) {
     let mut run = bench.start("cluster mode=run listen=@:0");
     let client = accepted(bench, &mut run);

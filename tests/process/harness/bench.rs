@@ -17,7 +17,8 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// The address is of this run and this case only, so that a port is free or taken because of the case and nobody else.
+    /// The address is of this run and this case only, so that a port is free or taken because of the case and nobody
+    /// else.
     pub(super) fn new(number: usize) -> Self {
         let [.., high, low] = process::id().to_be_bytes();
         let host = u8::try_from(number + 1).expect("fewer than 255 cases");
@@ -65,10 +66,11 @@ impl Bench {
     }
 }
 
-/// Binds and lets go: the address, with a port if it had none, is free. Fails if anybody listens there or keeps others away.
+/// Binds and lets go: the address, with a port if it had none, is free. Fails if anybody listens there or keeps others
+/// away.
 ///
-/// It does not listen: while another case starts a process, that has a copy of every descriptor of the harness for a moment, and a
-/// copy of a bound socket with SO_REUSEADDR keeps nobody away.
+/// It does not listen: while another case starts a process, that has a copy of every descriptor of the harness for a
+/// moment, and a copy of a bound socket with SO_REUSEADDR keeps nobody away.
 pub(crate) fn free_port(address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;

@@ -1,4 +1,5 @@
-//! What a process tree says, as channels that are waited for together: lines of stdout and of stderr, the end of the leader, a deadline.
+//! What a process tree says, as channels that are waited for together: lines of stdout and of stderr, the end of the
+//! leader, a deadline.
 
 use std::{
     io::{BufRead, BufReader, Read},

@@ -1,7 +1,7 @@
 //! One fixture: a process group of its own, what it says, and the check that it leaves nothing behind.
 //!
-//! Every wait ends with the fact, or with the case's deadline. A `Run` that is dropped before [`Run::end`] (a failed case) kills its
-//! group and notes everything that the fixture said.
+//! Every wait ends with the fact, or with the case's deadline. A `Run` that is dropped before [`Run::end`] (a failed
+//! case) kills its group and notes everything that the fixture said.
 
 use std::{
     env,
@@ -216,7 +216,8 @@ impl Run {
         self.logs.iter().filter(|line| line.contains(text)).count()
     }
 
-    /// Waits for the end and checks that nothing is wrong or left; then says how it ended. Facts and logs can still be read.
+    /// Waits for the end and checks that nothing is wrong or left; then says how it ended. Facts and logs can still be
+    /// read.
     pub(crate) fn end(&mut self) -> ExitStatus {
         self.checked = true;
         while self.outputs.is_alive() {

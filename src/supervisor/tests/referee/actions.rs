@@ -59,8 +59,8 @@ impl Referee {
         Ok(())
     }
 
-    /// TERM after the deadline of the ask or when it is deaf; KILL after TERM's deadline, a missed ready deadline, or a stop at once;
-    /// the program's own signals exactly as often as asked for.
+    /// TERM after the deadline of the ask or when it is deaf; KILL after TERM's deadline, a missed ready deadline, or a
+    /// stop at once; the program's own signals exactly as often as asked for.
     fn signal(&mut self, now: At, id: WorkerId, signal: Signal) -> Verdict {
         let life = self.lives.get(&id).ok_or("signal: no such worker")?;
         let alive = life.exited.is_none_or(|exited| exited == now);

@@ -1,8 +1,8 @@
 //! The rules of the design, checked on what goes into a supervisor and what comes out of it.
 //!
-//! It keeps facts (who was forked, asked, heard of, and when), derives from them what may happen (`actions`), what must have
-//! happened at the end of a turn (`settled`), and says in plain words which rule was broken. Times are durations since the start
-//! of the simulated clock.
+//! It keeps facts (who was forked, asked, heard of, and when), derives from them what may happen (`actions`), what must
+//! have happened at the end of a turn (`settled`), and says in plain words which rule was broken. Times are durations
+//! since the start of the simulated clock.
 
 mod actions;
 mod inputs;
@@ -59,7 +59,8 @@ struct Book {
 enum Holds {
     Empty,
     Retired(ExitStatus),
-    /// A worker is wanted; `announced`: when exactly. The id is known if the program asked or the fork was tried before.
+    /// A worker is wanted; `announced`: when exactly. The id is known if the program asked or the fork was tried
+    /// before.
     Due {
         id: Option<WorkerId>,
         at: Span,
