@@ -7,7 +7,21 @@ cases!("forks":
     second_thread_later,
     limit_of_processes,
     limit_of_processes_at_start,
+    hook_before_each_fork,
 );
+
+/// In the master, with the slot, for replacements too.
+fn hook_before_each_fork(bench: &Bench) {
+    let mut run = bench.start("cluster listen=@:0 workers=2 before_fork");
+    run.ready();
+    run.expect("was killed by SIGKILL");
+    run.tell("kill 2 9");
+    run.fact_of("ready", 3);
+    run.tell("stop");
+    run.end_with(0);
+    let slots: Vec<String> = run.all("before_fork").iter().map(|fact| fact.rest().to_owned()).collect();
+    assert_eq!(slots, ["0", "1", "1"]);
+}
 
 fn second_thread_at_start(bench: &Bench) {
     let mut run = bench.start("cluster listen=@:0 second_thread");
