@@ -140,7 +140,8 @@ impl Cluster {
     }
 
     /// Runs the cluster until it ends; returns in the master only. Each worker process runs its own copy of `worker`,
-    /// as the captured values were at its fork, once, and ends inside this call. The master neither calls nor drops its own copy, so what it captured stays open there.
+    /// as the captured values were at its fork, once, and ends inside this call. The master neither calls nor drops its
+    /// own copy, so what it captured stays open there.
     ///
     /// `Ok`: stopped as asked, or no worker is left and each ended with 0 or a code of
     /// [`no_restart_on`](Self::no_restart_on).
