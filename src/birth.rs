@@ -1,6 +1,6 @@
 //! What a worker is born with: all that crosses the fork.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     channel::Channel,
@@ -22,5 +22,6 @@ pub(crate) struct Birth {
     pub(crate) drain_timeout: Duration,
 }
 
-/// Runs in the child and ends it. Each child takes its own copy; the master neither calls nor drops it.
-pub(crate) type Launch = Box<dyn FnOnce(Birth) -> Infallible>;
+/// The worker's whole life, in the child; returns the exit code. Each child takes its own copy; the master neither calls
+/// nor drops it.
+pub(crate) type Launch = Box<dyn FnOnce(Birth) -> i32>;

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -89,10 +90,15 @@ impl Master {
         let birth = Birth { slot, id, master: self.process, channel, seat: seat.share(), binds, owner, drain_timeout };
         // Never dropped: its place is the master's.
         std::mem::forget(seat);
-        match self.launch.take() {
-            Some(launch) => match launch(birth) {},
-            None => fork::exit_now(1),
-        }
+        let launch = self.launch.take();
+        // The worker's own panics are caught in there; whatever else unwinds, a logger's for one, must not reach the
+        // caller's frames.
+        let code = catch_unwind(AssertUnwindSafe(|| launch.map_or(1, |launch| launch(birth))));
+        fork::exit_now(code.unwrap_or_else(|panic| {
+            // Its destructor is the program's, too.
+            std::mem::forget(panic);
+            101
+        }))
     }
 
     /// Watches the new child; if that fails it must not live unwatched.

@@ -1,11 +1,10 @@
 //! The first and the last steps of a worker process.
 //!
-//! The child runs inside its parent's frames, which it must neither return into nor drop. So it ends here, by
-//! `exit_now`: no destructor of the caller, no atexit handler.
+//! The child runs inside its parent's frames, which it must neither return into nor drop. So the exit code that is
+//! returned here goes straight into `exit_now`: no destructor of the caller, no atexit handler.
 
 use std::{
     any::Any,
-    convert::Infallible,
     os::fd::{AsFd, AsRawFd},
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -16,7 +15,7 @@ use crate::{
     error::{Error, Result},
     id::{Slot, WorkerId},
     role,
-    sys::{fork::exit_now, owned, parent, signal},
+    sys::{owned, parent, signal},
 };
 
 /// Wraps the user's function for the master.
@@ -24,30 +23,30 @@ pub(crate) fn launch<R: WorkerExit>(work: impl FnOnce(Worker) -> R + 'static) ->
     Box::new(move |birth| boot(birth, work))
 }
 
-fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R) -> Infallible {
+fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R) -> i32 {
     let (slot, id) = (birth.slot, birth.id);
     role::become_worker();
-    let code = match prepare(birth) {
-        Ok(worker) => run(slot, id, || work(worker).report()),
+    match prepare(birth) {
+        Ok(Some(worker)) => run(slot, id, || work(worker).report()),
+        Ok(None) => ORPHANED,
         Err(error) => {
             log::error!(target: TARGET, "worker {id} (slot {slot}) could not start: {error:#}");
             FAILED
         }
-    };
-    exit_now(code)
+    }
 }
 
 /// Signals first: until then all are blocked, and inherited handlers may write into pipes of the parent.
-fn prepare(birth: Birth) -> Result<Worker> {
+fn prepare(birth: Birth) -> Result<Option<Worker>> {
     let master = birth.master;
     let wake = Control::wake()?;
     signal::worker_table(master, birth.seat.flags_for_ever(), wake.as_fd())
         .map_err(|error| Error::system("setting the worker's signal handlers", error))?;
     if !parent::die_with(master) {
-        exit_now(ORPHANED);
+        return Ok(None);
     }
     owned::keep_only(&[birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()]);
-    Worker::new(birth, wake)
+    Worker::new(birth, wake).map(Some)
 }
 
 fn run(slot: Slot, id: WorkerId, work: impl FnOnce() -> std::result::Result<(), String>) -> i32 {
@@ -59,6 +58,8 @@ fn run(slot: Slot, id: WorkerId, work: impl FnOnce() -> std::result::Result<(), 
         }
         Err(panic) => {
             log::error!(target: TARGET, "worker {id} (slot {slot}) panicked: {}", message(&*panic));
+            // Its destructor could panic in turn.
+            std::mem::forget(panic);
             PANICKED
         }
     }
