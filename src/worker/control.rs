@@ -308,8 +308,9 @@ impl Bell {
     /// The loop has looked; to be silenced in its next turn.
     const HEARD: u8 = 2;
 
+    /// From birth the eventfd is readable, and no loop has looked.
     fn new() -> Self {
-        Self(AtomicU8::new(Self::SILENT))
+        Self(AtomicU8::new(Self::RINGS))
     }
 
     fn ring(&self) {
