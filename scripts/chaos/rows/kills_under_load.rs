@@ -1,11 +1,11 @@
 //! A thousand random kills under load; afterwards everything is as before.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use mio_cluster::{Cluster, Event, Master, State, WorkerId, WorkerRef};
+use mio_cluster::{Cluster, Event, Master, State, WorkerId, WorkerInfo, WorkerRef};
 use nix::sys::signal::Signal;
 
 use super::Row;
@@ -34,10 +34,10 @@ fn measure() -> Attempt<Vec<Figure>> {
     let address = master.addresses()[0].to_string();
     let mut load = Process::start(&["--load", &address, CLIENTS])?;
     let descriptors = procfs::descriptors()?;
-    let mut kills = 0;
-    while kills < KILLS {
+    let mut struck = HashSet::new();
+    while struck.len() < KILLS {
         let pause = Duration::from_millis(10 + random.below(40) as u64);
-        kills += strike(&master, &mut random, KILLS - kills)?;
+        strike(&master, &mut random, &mut struck)?;
         ledger.watch(&mut master, pause)?;
     }
     ledger.until_ready(&mut master)?;
@@ -46,7 +46,7 @@ fn measure() -> Attempt<Vec<Figure>> {
     let answered = load.line()?.ok_or("the load generator failed")?;
     load.wait()?;
 
-    let mut wrongs = ledger.wrongs(&master, kills);
+    let mut wrongs = ledger.wrongs(&master);
     wrongs.extend(strangers(&master)?);
     if now != descriptors {
         wrongs.push(format!("{descriptors} descriptors before, {now} after"));
@@ -57,7 +57,7 @@ fn measure() -> Attempt<Vec<Figure>> {
     Ok(vec![Figure {
         row: ROW.name.to_owned(),
         measured: format!(
-            "{kills} kills, {answered} answers, {} delayed starts: 0 zombies, 0 lost, {now} descriptors as before",
+            "{KILLS} kills, {answered} answers, {} delayed starts: 0 zombies, 0 lost, {now} descriptors as before",
             ledger.delayed
         ),
         bar: ROW.bar.to_owned(),
@@ -66,15 +66,18 @@ fn measure() -> Attempt<Vec<Figure>> {
     }])
 }
 
-/// Kills 1 to 3 workers that are ready: one that dies before has failed to start and is delayed by design, more each time.
-fn strike(master: &Master, random: &mut Random, most: usize) -> Attempt<usize> {
-    let mut ready: Vec<u32> =
-        master.workers().filter(|worker| worker.state == State::Ready).map(|worker| worker.pid).collect();
-    let count = (1 + random.below(3)).min(ready.len()).min(most);
+/// Kills 1 to 3 workers that are ready: one that dies before has failed to start and is delayed by design, more each time. `struck`
+/// are those that were killed before; on a busy machine the master may not have seen the end of the last ones.
+fn strike(master: &Master, random: &mut Random, struck: &mut HashSet<WorkerId>) -> Attempt<()> {
+    let targets = master.workers().filter(|worker| worker.state == State::Ready && !struck.contains(&worker.id));
+    let mut targets: Vec<WorkerInfo> = targets.collect();
+    let count = (1 + random.below(3)).min(targets.len()).min(KILLS - struck.len());
     for _ in 0..count {
-        send(ready.swap_remove(random.below(ready.len())), Signal::SIGKILL)?;
+        let target = targets.swap_remove(random.below(targets.len()));
+        send(target.pid, Signal::SIGKILL)?;
+        struck.insert(target.id);
     }
-    Ok(count)
+    Ok(())
 }
 
 /// Children of this process that the master does not know, workers of the master that are no children, and zombies.
@@ -146,7 +149,7 @@ impl Ledger {
     }
 
     /// One fork each; one disconnect and one exit each of those that were killed, none of those that live.
-    fn wrongs(&self, master: &Master, kills: usize) -> Vec<String> {
+    fn wrongs(&self, master: &Master) -> Vec<String> {
         let live: Vec<WorkerId> = master.workers().map(|worker| worker.id).collect();
         let mut wrongs = Vec::new();
         for (id, tally) in &self.workers {
@@ -156,8 +159,8 @@ impl Ledger {
                 wrongs.push(format!("worker {id}: {forks} forks, {disconnects} disconnects, {exits} exits"));
             }
         }
-        if self.workers.len() != kills + WORKERS || live.len() != WORKERS {
-            wrongs.push(format!("{} workers were forked for {kills} kills, {} live", self.workers.len(), live.len()));
+        if self.workers.len() != KILLS + WORKERS || live.len() != WORKERS {
+            wrongs.push(format!("{} workers were forked for {KILLS} kills, {} live", self.workers.len(), live.len()));
         }
         wrongs
     }
