@@ -307,10 +307,11 @@ impl Bell {
     const RINGS: u8 = 1;
     /// The loop has looked; to be silenced in its next turn.
     const HEARD: u8 = 2;
+    /// The eventfd is readable from birth; one turn of the loop is enough, also of one that never looks.
+    const BIRTH: u8 = 3;
 
-    /// From birth the eventfd is readable, and no loop has looked.
     fn new() -> Self {
-        Self(AtomicU8::new(Self::RINGS))
+        Self(AtomicU8::new(Self::BIRTH))
     }
 
     fn ring(&self) {
@@ -324,16 +325,24 @@ impl Bell {
     }
 
     fn was_heard(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::HEARD
+        self.let_birth_pass() == Self::HEARD
     }
 
     /// True unless it rings for a loop that has not looked yet.
     fn may_fall_silent(&self) -> bool {
-        let rings = self.0.load(Ordering::Relaxed) == Self::RINGS;
-        if !rings {
+        let silent = matches!(self.let_birth_pass(), Self::SILENT | Self::HEARD);
+        if silent {
             self.0.store(Self::SILENT, Ordering::Relaxed);
         }
-        !rings
+        silent
+    }
+
+    fn let_birth_pass(&self) -> u8 {
+        let state = self.0.load(Ordering::Relaxed);
+        if state == Self::BIRTH {
+            self.0.store(Self::HEARD, Ordering::Relaxed);
+        }
+        state
     }
 }
 
