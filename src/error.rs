@@ -57,6 +57,7 @@ impl Error {
             io::ErrorKind::AddrInUse => Kind::AddressInUse,
             io::ErrorKind::PermissionDenied => Kind::PermissionDenied,
             io::ErrorKind::WouldBlock => Kind::WouldBlock,
+            io::ErrorKind::BrokenPipe => Kind::Gone,
             _other => Kind::System,
         };
         Self::new(kind, step).because(source)

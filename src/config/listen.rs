@@ -121,7 +121,7 @@ fn bind(listen: &Listen, all: &[Listen]) -> Result<Bind, String> {
             "{text:?} is not an address; names are not resolved, write IP:PORT such as 127.0.0.1:8000 or [::]:8000"
         ));
     };
-    if listen.v6_only && at.is_ipv4() {
+    if listen.v6_only && at.ip().to_canonical().is_ipv4() {
         return Err(format!("{text:?} is an IPv4 address, v6_only cannot apply to it"));
     }
     let beside_v4 = all.iter().any(|other| other.at.is_some_and(|v4| is_v4_wildcard_beside(v4, at)));
@@ -150,7 +150,7 @@ fn overlap(a: &Bind, b: &Bind) -> bool {
     if a.at.port() != b.at.port() || a.at.port() == 0 {
         return false;
     }
-    match (a.at, b.at) {
+    match (canonical(a.at), canonical(b.at)) {
         (SocketAddr::V4(a), SocketAddr::V4(b)) => {
             a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified()
         }
@@ -161,6 +161,11 @@ fn overlap(a: &Bind, b: &Bind) -> bool {
         (SocketAddr::V6(v6), SocketAddr::V4(_)) => v6.ip().is_unspecified() && !a.v6_only,
         (SocketAddr::V4(_), SocketAddr::V6(v6)) => v6.ip().is_unspecified() && !b.v6_only,
     }
+}
+
+/// `[::ffff:1.2.3.4]` takes the connections of `1.2.3.4`.
+fn canonical(at: SocketAddr) -> SocketAddr {
+    if at.ip().to_canonical().is_ipv4() { SocketAddr::new(at.ip().to_canonical(), at.port()) } else { at }
 }
 
 /// More than any `net.core.somaxconn`, so the kernel's limit holds; a short queue turns a burst into retries of one
@@ -188,6 +193,7 @@ mod tests {
     fn a_dual_stack_wildcard_overlaps_ipv4_unless_it_is_v6_only() {
         assert_eq!(problems(&["127.0.0.1:80", "[::]:80"]).len(), 1);
         assert_eq!(problems(&["[::]:80", "127.0.0.1:80"]).len(), 1);
+        assert_eq!(problems(&["[::ffff:127.0.0.1]:80", "127.0.0.1:80"]).len(), 1, "the same address in IPv6's clothes");
         let v6_only = Listen::from("[::]:80").v6_only(true);
         assert!(resolve(&[v6_only, "127.0.0.1:80".into()]).is_ok());
         let beside = resolve(&["[::]:80".into(), "0.0.0.0:80".into()]).unwrap();

@@ -53,7 +53,7 @@ impl Settings {
 
     /// How many slots there can ever be.
     pub(crate) fn slots(&self) -> usize {
-        self.max_workers.unwrap_or_else(|| self.workers.max(USUAL_SLOTS))
+        self.max_workers.unwrap_or_else(|| if self.manual { USUAL_SLOTS } else { self.workers.max(USUAL_SLOTS) })
     }
 
     /// "For ever" as a time that can be added to any instant.
@@ -77,7 +77,9 @@ impl Settings {
         }
         if self.slots() > MAX_WORKERS {
             problems.push(format!("{} workers are more than the limit of {MAX_WORKERS}", self.slots()));
-        } else if self.workers > self.slots() {
+        } else if self.slots() == 0 {
+            problems.push("max_workers(0) leaves no slot, give 1 or more".to_owned());
+        } else if self.workers > self.slots() && !self.manual {
             problems.push(format!("{} workers are more than max_workers({})", self.workers, self.slots()));
         }
         if let Some(code) = self.no_restart_on.iter().find(|code| !(0..=255).contains(*code)) {
@@ -150,5 +152,9 @@ mod tests {
         assert!(Settings::with_workers(MAX_WORKERS + 1).problems()[0].contains("limit of 1024"));
         let capped = Settings { max_workers: Some(2), ..Settings::with_workers(3) };
         assert!(capped.problems()[0].contains("max_workers(2)"));
+        let by_hand = Settings { manual: true, ..capped };
+        assert!(by_hand.problems().is_empty(), "the number of workers does not matter there");
+        let none = Settings { max_workers: Some(0), ..by_hand };
+        assert!(none.problems()[0].contains("max_workers(0)"));
     }
 }

@@ -12,17 +12,21 @@ use crate::{
     birth::Birth,
     channel::Channel,
     error::{Error, Kind, Result},
-    event::Event,
+    event::{Event, ExitStatus},
     id::{Signal, Slot, WorkerId},
     scoreboard::{LAYOUT, Seat},
     supervisor::{Action, Outcome, SpawnFailure},
-    sys::{fork::Forked, pidfd::PidFd},
+    sys::{
+        fork::{Forked, Refused},
+        pidfd::PidFd,
+    },
     wire::Frame,
 };
 
 impl Master {
     /// Performs everything that the supervisor wants, then sets timer and bell.
     pub(super) fn act(&mut self, now: Instant) -> Result<()> {
+        self.check_process()?;
         while let Some(action) = self.supervisor.poll_action() {
             match action {
                 Action::Spawn { slot, id } => self.spawn(now, slot, id),
@@ -38,48 +42,50 @@ impl Master {
     }
 
     fn spawn(&mut self, now: Instant, slot: Slot, id: WorkerId) {
-        match self.fork_worker(slot, id) {
+        // Counting threads takes time when there are some: once per turn is enough.
+        let forked = match self.threads_seen {
+            Some((at, running)) if at == now => Err(Refused::Threads(running)),
+            Some(_) | None => self.fork_worker(slot, id),
+        };
+        match forked {
             Ok((pid, Some(child))) => {
                 self.crew.insert(id, child);
                 self.supervisor.handle_spawned(now, id, pid);
             }
             Ok((pid, None)) => {
                 self.supervisor.handle_spawned(now, id, pid);
-                self.supervisor.handle_exited(now, id, crate::event::ExitStatus::unknown());
+                self.supervisor.handle_exited(now, id, ExitStatus::unknown());
             }
-            Err((failure, error)) => self.supervisor.handle_spawn_failed(now, id, failure, error),
+            Err(Refused::Threads(running)) => {
+                self.threads_seen = Some((now, running));
+                let error = threads_run("forking a worker", running);
+                self.supervisor.handle_spawn_failed(now, id, SpawnFailure::Threads, error);
+            }
+            Err(Refused::System(error)) => {
+                self.supervisor.handle_spawn_failed(now, id, SpawnFailure::Refused, not_forked(error));
+            }
         }
     }
 
     /// No child: it ended, and somebody else reaped it, before it could be looked at.
-    fn fork_worker(
-        &mut self,
-        slot: Slot,
-        id: WorkerId,
-    ) -> std::result::Result<(u32, Option<Child>), (SpawnFailure, Error)> {
+    fn fork_worker(&mut self, slot: Slot, id: WorkerId) -> std::result::Result<(u32, Option<Child>), Refused> {
         if let Some(hook) = &mut self.before_fork {
             hook(slot);
         }
-        let refused = |error: io::Error| (SpawnFailure::Refused, not_forked(error));
-        let (mut ours, theirs) = Channel::pair().map_err(refused)?;
-        let seat = self.seats.take().ok_or_else(|| refused(io::ErrorKind::StorageFull.into()))?;
+        let (mut ours, theirs) = Channel::pair()?;
+        let seat = self.seats.take().ok_or(io::Error::from(io::ErrorKind::StorageFull))?;
         seat.add_frame();
         let hello = ours.send(&Frame::hello(LAYOUT, self.process), &[]);
-        match hello.map_err(fork::Refused::System).and_then(|()| fork::fork()) {
+        match hello.map_err(Refused::System).and_then(|()| fork::fork()) {
             Ok(Forked::Child) => self.be_born(slot, id, theirs, seat),
-            Ok(Forked::Parent { pid, pidfd: Some(pidfd) }) => self.adopt(id, pid, pidfd, ours, seat).map_err(refused),
+            Ok(Forked::Parent { pid, pidfd: Some(pidfd) }) => Ok(self.adopt(id, pid, pidfd, ours, seat)?),
             Ok(Forked::Parent { pid, pidfd: None }) => {
                 self.seats.give_back(seat);
                 Ok((pid, None))
             }
-            Err(error) => {
+            Err(refused) => {
                 self.seats.give_back(seat);
-                Err(match error {
-                    fork::Refused::Threads(running) => {
-                        (SpawnFailure::Threads, threads_run("forking a worker", running))
-                    }
-                    fork::Refused::System(error) => refused(error),
-                })
+                Err(refused)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io, os::fd::BorrowedFd};
 
+use super::TARGET;
 use crate::{
     channel::Channel,
     event::ExitStatus,
@@ -63,8 +64,13 @@ impl Child {
 
     /// Kills and waits: the end of a master that is dropped.
     pub(super) fn kill_and_reap(&self) {
-        // It fails only if the process has ended already, which is what is wanted.
-        let _ = self.signal(Signal::KILL);
-        reap::reap_blocking(self.pid, &self.pidfd);
+        match self.signal(Signal::KILL) {
+            // Not killed because this process has changed its user: waiting could take for ever.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) => {
+                log::error!(target: TARGET, "killing pid {}: {error}; it is left to itself", self.pid);
+            }
+            // Any other error: it has ended already.
+            Ok(()) | Err(_) => drop(reap::reap_blocking(self.pid, &self.pidfd)),
+        }
     }
 }

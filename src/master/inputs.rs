@@ -71,6 +71,8 @@ impl Master {
             Err(error) => return log::error!(target: TARGET, "reaping worker {id} (pid {}): {error}", child.pid()),
         };
         self.take_packets(now, id, PACKETS_AT_EXIT);
+        // A descendant of the worker may hold its end open, and a child of this program a copy of ours.
+        self.hang_up(now, id);
         if let Some(child) = self.crew.remove(&id) {
             if let Err(error) = self.reactor.remove(child.pidfd()) {
                 log::error!(target: TARGET, "forgetting worker {id}: {error}");

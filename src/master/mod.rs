@@ -77,6 +77,8 @@ pub struct Master {
     end: End,
     launch: Option<Launch>,
     before_fork: Option<BeforeFork>,
+    /// When a fork was last refused because of threads, and how many ran.
+    threads_seen: Option<(Instant, usize)>,
     drain_timeout: Duration,
     report: Report,
     process: u32,
@@ -129,6 +131,7 @@ impl Master {
             end: End::NotYet,
             launch: Some(launch),
             before_fork,
+            threads_seen: None,
             drain_timeout,
             report,
             process,
@@ -147,6 +150,7 @@ impl Master {
     /// workers that may not be restarted ended badly. Before that, only if the operating system refuses the master's
     /// own descriptors.
     pub fn dispatch(&mut self) -> Result<()> {
+        self.check_process()?;
         self.unfinished = true;
         for _ in 0..ROUNDS {
             let ready = self.reactor.ready()?;
@@ -192,6 +196,7 @@ impl Master {
             if self.is_finished() {
                 return self.result().map(|()| None);
             }
+            self.check_process()?;
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             self.reactor.wait(left)?;
             self.dispatch()?;
@@ -264,6 +269,14 @@ impl Master {
     /// The live workers, in slot order.
     pub fn workers(&self) -> impl Iterator<Item = WorkerInfo> + '_ {
         self.supervisor.workers()
+    }
+
+    /// The worker function may have captured this value: its descriptors are closed in that process.
+    fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Gone, format!("this master belongs to process {}, not to this one", self.process)))
     }
 
     /// The cluster's result, once.

@@ -79,7 +79,9 @@ impl Report {
                 self.stopping = Some(now);
                 let (all, within) = (count(live, "worker"), self.drain_timeout);
                 let again = if self.owns_signals { "; the same signal again ends them at once" } else { "" };
-                log::info!(target: TARGET, "stopping: {all} may take {within:?} to finish{again}");
+                if live > 0 {
+                    log::info!(target: TARGET, "stopping: {all} may take {within:?} to finish{again}");
+                }
             }
             Event::Stopping(Shutdown::Now) => {
                 self.stopping.get_or_insert(now);

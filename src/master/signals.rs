@@ -1,12 +1,15 @@
 //! The signals of a master that owns them.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use nix::libc;
 
 use super::reactor::{Reactor, Ready};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     event::Shutdown,
     id::Signal,
     sys::signal::{SignalFd, SignalMask, is_ignored},
@@ -16,7 +19,11 @@ use crate::{
 pub(super) struct Signals {
     fd: SignalFd,
     before: SignalMask,
+    _owner: Ownership,
 }
+
+/// The signals of a process have one owner: two would take each other's, and give back a mask that is not theirs.
+struct Ownership;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,10 +41,11 @@ impl Signals {
         let kept = |signal: &i32| !(ignorable.contains(signal) && is_ignored(*signal));
         let signals: Vec<i32> = OWNED.into_iter().filter(kept).collect();
         let step = |error| Error::system("taking over the master's signals", error);
+        let owner = Ownership::take()?;
         let before = SignalMask::block(&signals).map_err(step)?;
         let watched = SignalFd::new(&signals).and_then(|fd| reactor.add(&fd, Ready::Signals).map(|()| fd));
         match watched {
-            Ok(fd) => Ok(Self { fd, before }),
+            Ok(fd) => Ok(Self { fd, before, _owner: owner }),
             Err(error) => {
                 before.restore().map_err(step)?;
                 Err(step(error))
@@ -62,6 +70,26 @@ impl Drop for Signals {
     }
 }
 
+impl Ownership {
+    fn take() -> Result<Self> {
+        let me = std::process::id();
+        // A child of the owner is another process, and may own its own.
+        if OWNER.swap(me, Ordering::Relaxed) == me {
+            let text = "signals(true): another master of this process owns the signals already; use signals(false) for this one";
+            return Err(Error::new(Kind::InvalidConfig, text));
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for Ownership {
+    fn drop(&mut self) {
+        let me = std::process::id();
+        // It fails in a child that has become an owner itself.
+        let _ = OWNER.compare_exchange(me, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -82,6 +110,9 @@ impl Wish {
         }
     }
 }
+
+/// A process id; 0 is nobody.
+static OWNER: AtomicU32 = AtomicU32::new(0);
 
 const OWNED: [i32; 8] = [
     libc::SIGTERM,

@@ -120,6 +120,7 @@ extern "C" fn on_term(_signal: libc::c_int, info: *mut libc::siginfo_t, _context
     let sender = unsafe { (*info).si_pid() };
     match flags.map(|flags| judge(flags, &TERM_SEEN, sender == MASTER.load(Ordering::Relaxed))) {
         Some(Verdict::Drain) => wake(),
+        Some(Verdict::DrainsAlready) => {}
         // The application's handler runs and has called this one, as signal-hook and tokio do: whether to die is its
         // decision.
         Some(Verdict::Die) | None if disposition(libc::SIGTERM) != Some(address_of(on_term)) => {}
@@ -131,6 +132,8 @@ extern "C" fn on_term(_signal: libc::c_int, info: *mut libc::siginfo_t, _context
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
     Drain,
+    /// The loop was woken for it already, or is about to be.
+    DrainsAlready,
     Die,
 }
 
@@ -141,7 +144,11 @@ fn judge(flags: &AtomicU64, seen: &AtomicBool, from_master: bool) -> Verdict {
     }
     let drained_before = flags.fetch_or(DRAINING, Ordering::AcqRel) & DRAINING != 0;
     let now = if from_master { drained_before } else { seen.swap(true, Ordering::AcqRel) };
-    if now { Verdict::Die } else { Verdict::Drain }
+    match (now, drained_before) {
+        (true, _) => Verdict::Die,
+        (false, true) => Verdict::DrainsAlready,
+        (false, false) => Verdict::Drain,
+    }
 }
 
 fn wake() {
@@ -240,7 +247,7 @@ mod tests {
 
     #[test]
     fn term_is_an_ask_or_means_now() {
-        use Verdict::{Die, Drain};
+        use Verdict::{Die, Drain, DrainsAlready};
         const BOTH: u64 = DRAIN_AWARE | DRAINING;
         // flags before, somebody else's TERM came before, from the master → verdict, flags after
         for (before, seen, from_master, verdict, after) in [
@@ -250,7 +257,7 @@ mod tests {
             (DRAIN_AWARE, false, false, Drain, BOTH),
             (BOTH, false, true, Die, BOTH),
             (BOTH, true, true, Die, BOTH),
-            (BOTH, false, false, Drain, BOTH),
+            (BOTH, false, false, DrainsAlready, BOTH),
             (BOTH, true, false, Die, BOTH),
         ] {
             let flags = AtomicU64::new(before);

@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use super::{Worker, WorkerExit, control::Control};
+use super::{Worker, WorkerExit, bell::Bell};
 use crate::{
     birth::{Birth, Launch},
     error::{Error, Result},
@@ -39,7 +39,7 @@ fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R) -> i32 {
 /// Signals first: until then all are blocked, and inherited handlers may write into pipes of the parent.
 fn prepare(birth: Birth) -> Result<Option<Worker>> {
     let master = birth.master;
-    let wake = Control::wake()?;
+    let wake = Bell::wake()?;
     signal::worker_table(master, birth.seat.flags_for_ever(), wake.as_fd())
         .map_err(|error| Error::system("setting the worker's signal handlers", error))?;
     if !parent::die_with(master) {

@@ -1,22 +1,18 @@
 //! The worker's side of the channel, shared by the `Worker` and its listeners.
 //!
-//! One descriptor (an epoll with the channel and the SIGTERM handler's eventfd in it) makes a loop turn when the master
-//! has something to say; [`Control::turn`] then reads it. The seat says how many frames there are to read, so a turn
-//! with nothing to read costs no system call. The eventfd is readable from birth, so that every loop turns once: a
-//! worker that waits for its first client has then already shown that it looks whether it is to leave.
+//! One descriptor (an epoll with the channel and the [`Bell`] in it) makes a loop turn when the master has something to say;
+//! [`Control::turn`] then reads it. The seat says how many frames there are to read, so a turn with nothing to read costs no
+//! system call.
 //!
-//! Races: an `accept` late in a loop's turn, or on another thread, may read what the loop would have looked for early
-//! in it; so every event makes the descriptor readable again, and it stays so until the loop has looked ([`Bell`]), or
-//! the loop could sleep through a drain. A listener on another thread may turn while the worker waits for the master's
-//! answer; the lock is held for the whole request, so nobody takes the answer away. SIGTERM at any moment sets a bit in
-//! shared memory first and wakes second.
+//! Races: a listener on another thread may turn while the worker waits for the master's answer; the lock is held for the
+//! whole request, so nobody takes the answer away. SIGTERM at any moment sets a bit in shared memory first and wakes second.
 
 use std::{
     collections::VecDeque,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,10 +22,11 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
-        eventfd::{EfdFlags, EventFd},
+        eventfd::EventFd,
     },
 };
 
+use super::bell::{self, Bell};
 use crate::{
     birth::Birth,
     channel::{Buffer, Channel, Incoming},
@@ -43,7 +40,6 @@ use crate::{
 
 pub(super) struct Control {
     poller: Owned<Epoll>,
-    wake: &'static Owned<EventFd>,
     seat: Seat,
     drain_timeout: Duration,
     bell: Bell,
@@ -51,11 +47,10 @@ pub(super) struct Control {
     heard: AtomicU64,
     /// `WorkerEvent::Drain` was queued; it comes once, whoever asked.
     told_to_drain: AtomicBool,
+    /// The program uses `next_event`.
+    takes_events: AtomicBool,
     link: Mutex<Link>,
 }
-
-/// The eventfd as this side uses it.
-struct Bell(AtomicU8);
 
 struct Link {
     channel: Channel,
@@ -79,14 +74,6 @@ enum Answer {
 }
 
 impl Control {
-    /// The eventfd that SIGTERM writes to. The handler may run until the process ends, so it is never closed.
-    pub(super) fn wake() -> Result<&'static Owned<EventFd>> {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let wake =
-            EventFd::from_value_and_flags(1, flags).map_err(|error| Error::system("creating an eventfd", error))?;
-        Ok(Box::leak(Box::new(Owned::register(wake, AsFd::as_fd))))
-    }
-
     pub(super) fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
         let Birth { channel, seat, drain_timeout, .. } = birth;
         let step = |error: Errno| Error::system("creating the worker's epoll", error);
@@ -96,8 +83,16 @@ impl Control {
         let link =
             Link { channel, buffer: Buffer::default(), events: VecDeque::new(), open: Vec::new(), peer: Peer::Present };
         let poller = Owned::register(poller, |poller| poller.0.as_fd());
-        let (heard, told_to_drain, link) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(link));
-        Ok(Self { poller, wake, seat, drain_timeout, bell: Bell::new(), heard, told_to_drain, link })
+        Ok(Self {
+            poller,
+            seat,
+            drain_timeout,
+            bell: Bell::new(wake),
+            heard: AtomicU64::new(0),
+            told_to_drain: AtomicBool::new(false),
+            takes_events: AtomicBool::new(false),
+            link: Mutex::new(link),
+        })
     }
 
     pub(super) fn seat(&self) -> &Seat {
@@ -106,35 +101,47 @@ impl Control {
 
     /// Reads what has come; never blocks.
     pub(super) fn turn(&self) -> Result<()> {
-        if self.bell.may_fall_silent() {
-            match self.wake.read() {
-                Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(error) => return Err(Error::system("reading the worker's eventfd", error)),
-            }
-        }
         let mut link = self.link();
+        self.bell.silence()?;
         let result = self.read_all(&mut link);
         self.note_drain(&mut link);
         result
     }
 
-    /// As `turn`, but only if something is known to have come, so that a busy loop pays two loads for it and no system
-    /// call.
+    /// As `turn`, but only if something is known to have come, so that a busy loop pays a few loads for it and no
+    /// system call.
     pub(super) fn turn_if_due(&self) -> Result<()> {
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
-        if mail || asked || self.bell.was_heard() { self.turn() } else { Ok(()) }
+        let rings = self.bell.is_due();
+        if mail || asked || rings { self.turn() } else { Ok(()) }
     }
 
-    /// The loop looks: whatever was read until now it knows, or takes next.
-    pub(super) fn look(&self) {
+    /// The program takes events, or is about to.
+    pub(super) fn expect_events(&self) {
+        self.takes_events.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
         self.seat.hears();
-        self.bell.hear();
+        self.bell.saw(bell::BIRTH | bell::DRAIN);
+        self.seat.is_draining()
     }
 
     pub(super) fn next_event(&self) -> Option<WorkerEvent> {
-        self.look();
-        self.link().events.pop_front()
+        self.seat.hears();
+        self.expect_events();
+        self.bell.saw(bell::BIRTH);
+        let mut link = self.link();
+        let event = link.events.pop_front();
+        match event {
+            Some(WorkerEvent::Drain { .. }) => self.bell.saw(bell::DRAIN),
+            Some(WorkerEvent::ReopenLogs | WorkerEvent::MasterGone) | None => {}
+        }
+        if link.events.is_empty() {
+            self.bell.saw(bell::EVENTS);
+        }
+        event
     }
 
     pub(super) fn send(&self, frame: &Frame) -> Result<()> {
@@ -196,7 +203,7 @@ impl Control {
                     return Err(Error::new(Kind::System, reason));
                 }
                 Incoming::Frame(frame, _) => self.understand(link, frame)?,
-                Incoming::Empty => wait_readable(&link.channel)?,
+                Incoming::Empty => wait(&mut link.channel)?,
                 Incoming::Closed => {
                     self.gone(link);
                     return Err(Error::new(Kind::Gone, "waiting for the master's go-ahead: the master is gone"));
@@ -270,18 +277,18 @@ impl Control {
     }
 
     fn note(&self, link: &mut Link, event: WorkerEvent) {
+        // For a loop that never looks it would never fall silent.
+        let drain = if matches!(event, WorkerEvent::Drain { .. }) && self.seat.is_aware() { bell::DRAIN } else { 0 };
+        let taken = if self.takes_events.load(Ordering::Relaxed) { bell::EVENTS } else { 0 };
         link.events.push_back(event);
-        // A loop that never looks would never let it fall silent.
-        if self.seat.is_aware() {
-            self.bell.ring();
-            // It can only be full, and then it is readable.
-            let _ = self.wake.write(1);
-        }
+        self.bell.ring(drain | taken);
     }
 
     fn gone(&self, link: &mut Link) {
         link.peer = Peer::Gone;
         self.note(link, WorkerEvent::MasterGone);
+        // Nobody is left to work for.
+        self.drain(link, self.drain_timeout);
         // A closed channel is readable for ever.
         if let Err(error) = self.poller.delete(&link.channel) {
             log::debug!(target: super::boot::TARGET, "forgetting the channel: {error}");
@@ -301,59 +308,17 @@ impl Control {
     }
 }
 
-impl Bell {
-    const SILENT: u8 = 0;
-    /// Until the loop has looked.
-    const RINGS: u8 = 1;
-    /// The loop has looked; to be silenced in its next turn.
-    const HEARD: u8 = 2;
-    /// The eventfd is readable from birth; one turn of the loop is enough, also of one that never looks.
-    const BIRTH: u8 = 3;
-
-    fn new() -> Self {
-        Self(AtomicU8::new(Self::BIRTH))
-    }
-
-    fn ring(&self) {
-        self.0.store(Self::RINGS, Ordering::Release);
-    }
-
-    fn hear(&self) {
-        if self.0.load(Ordering::Acquire) == Self::RINGS {
-            self.0.store(Self::HEARD, Ordering::Relaxed);
-        }
-    }
-
-    fn was_heard(&self) -> bool {
-        self.let_birth_pass() == Self::HEARD
-    }
-
-    /// True unless it rings for a loop that has not looked yet.
-    fn may_fall_silent(&self) -> bool {
-        let silent = matches!(self.let_birth_pass(), Self::SILENT | Self::HEARD);
-        if silent {
-            self.0.store(Self::SILENT, Ordering::Relaxed);
-        }
-        silent
-    }
-
-    fn let_birth_pass(&self) -> u8 {
-        let state = self.0.load(Ordering::Relaxed);
-        if state == Self::BIRTH {
-            self.0.store(Self::HEARD, Ordering::Relaxed);
-        }
-        state
-    }
-}
-
 impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()
     }
 }
 
-fn wait_readable(channel: &Channel) -> Result<()> {
-    let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+/// For a packet, and meanwhile sends what is queued.
+fn wait(channel: &mut Channel) -> Result<()> {
+    channel.flush().map_err(|error| Error::system("telling the master", error))?;
+    let write = if channel.wants_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
+    let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN | write)];
     match poll(&mut fds, PollTimeout::NONE) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(Error::system("waiting for the master", error)),

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +14,10 @@ use mio::net::TcpStream;
 use nix::{
     errno::Errno,
     libc,
-    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+        socket::{Shutdown, shutdown},
+    },
 };
 
 use super::control::Control;
@@ -62,53 +65,84 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(door: OwnedFd, control: Arc<Control>, index: u16) -> Result<Self> {
+    /// All that can fail for want of descriptors, before the master is asked.
+    pub(super) fn prepare(control: &Control) -> Result<Owned<Epoll>> {
         let step = |error: Errno| Error::system("creating the listener's epoll", error);
         let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
-        poller.add(&door, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        poller.add(&*control, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        let door = mio::net::TcpListener::from_std(door.into());
-        Ok(Self {
-            poller: Owned::register(poller, |poller| poller.0.as_fd()),
-            door: Owned::register(door, AsFd::as_fd),
-            control,
-            index,
-            done: AtomicBool::new(false),
-        })
+        poller.add(control, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
+        Ok(Owned::register(poller, |poller| poller.0.as_fd()))
+    }
+
+    /// `door` is open for connections by now.
+    pub(super) fn new(poller: Owned<Epoll>, door: OwnedFd, control: Arc<Control>, index: u16) -> Result<Self> {
+        let door = Owned::register(mio::net::TcpListener::from_std(door.into()), AsFd::as_fd);
+        let listener = Self { poller, door, control, index, done: AtomicBool::new(false) };
+        let watched = listener.poller.add(&listener.door, EpollEvent::new(EpollFlags::EPOLLIN, 0));
+        watched.map_err(|error| Error::system("watching the listener's socket", error))?;
+        Ok(listener)
     }
 
     /// The next connection, non-blocking, with the options of the listener.
     ///
-    /// A connection that failed before it could be accepted is skipped.
+    /// A connection that failed before it could be accepted is skipped. Once the worker drains and no connection waits any
+    /// more, the socket is shut: later clients are refused by it, or go to other workers.
     ///
-    /// **Errors**: `WouldBlock` when none waits, and for ever once the worker drains and none waited any more. Others,
-    /// such as too many open files, leave the connection in the queue; accept again once there is room.
+    /// **Errors**: `WouldBlock` when none waits, and for ever once shut. `NotConnected` in another process than the one that
+    /// called [`Worker::listen`](crate::Worker::listen). Others, such as too many open files, leave the connection in the
+    /// queue; accept again once there is room.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.check_process()?;
         while !self.done.load(Ordering::Relaxed) {
             let draining = self.control.seat().is_draining();
             match self.door.accept() {
                 Ok(connection) => return Ok(connection),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.control.turn_if_due()?;
-                    self.done.store(draining, Ordering::Relaxed);
-                    return Err(error);
+                    if draining {
+                        self.shut();
+                    }
+                    break;
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => return Err(error),
             }
         }
+        self.control.turn_if_due()?;
         Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// The address with its real port.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.check_process()?;
         self.door.local_addr()
+    }
+
+    /// Takes the socket out of the kernel's group and refuses whoever still comes.
+    fn shut(&self) {
+        if self.done.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // Out of the loop's sight first: a socket that is shut stays readable.
+        let unwatched = self.poller.delete(&self.door);
+        let shut = shutdown(self.door.as_raw_fd(), Shutdown::Read);
+        if let Err(error) = unwatched.and(shut) {
+            log::warn!(target: super::boot::TARGET, "shutting the listening socket: {error}");
+        }
+    }
+
+    /// A worker that starts a cluster of its own may have handed this value across that fork, where its descriptors are closed.
+    fn check_process(&self) -> io::Result<()> {
+        if self.door.is_ours() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotConnected, "this listener belongs to the process that called listen()"))
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.control.close(self.index);
+        if self.door.is_ours() {
+            self.control.close(self.index);
+        }
     }
 }
 

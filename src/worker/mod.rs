@@ -3,6 +3,7 @@
 //! [`boot`] prepares the process and ends it; [`Worker`] is what the program's function gets; a [`Listener`] is a
 //! socket for the program's own loop; [`control`] is the channel behind both.
 
+mod bell;
 pub(crate) mod boot;
 mod control;
 mod exit;
@@ -78,7 +79,7 @@ pub struct Worker {
     binds: Arc<[Bind]>,
     control: Arc<Control>,
     /// The parent-death signal was set again after the function may have changed its credentials, which clears it.
-    settled: bool,
+    settled: Cell<bool>,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -88,7 +89,7 @@ impl Worker {
         let binds = Arc::clone(&birth.binds);
         let control = Arc::new(Control::new(birth, wake)?);
         control.send(&Frame::hello(LAYOUT, std::process::id()))?;
-        Ok(Self { id, slot, master, owner, binds, control, settled: false, not_sync: PhantomData })
+        Ok(Self { id, slot, master, owner, binds, control, settled: Cell::new(false), not_sync: PhantomData })
     }
 
     /// This process: 1, 2, 3 …, never reused.
@@ -142,7 +143,7 @@ impl Worker {
     ///
     /// **Errors**: the master is gone.
     pub fn ready(&mut self) -> Result<()> {
-        self.settle()?;
+        self.settle();
         self.control.send(&Frame::Ready)
     }
 
@@ -150,8 +151,8 @@ impl Worker {
     ///
     /// Looking marks the worker as one that can be asked; a worker that never looks gets SIGTERM instead.
     pub fn is_draining(&self) -> bool {
-        self.control.look();
-        self.control.seat().is_draining()
+        self.settle();
+        self.control.is_draining()
     }
 
     /// One turn of the program's loop: `poll.poll()`, then [`dispatch`](Self::dispatch) if there is anything to read.
@@ -166,7 +167,7 @@ impl Worker {
         events: &mut mio::Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        self.settle()?;
+        self.settle();
         match poll.poll(events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
@@ -180,11 +181,13 @@ impl Worker {
     ///
     /// **Errors**: the channel failed.
     pub fn dispatch(&mut self) -> Result<()> {
+        self.settle();
         self.control.turn()
     }
 
     /// The next thing that the master said. Asking marks the worker as one that can be asked to drain.
     pub fn next_event(&mut self) -> Option<WorkerEvent> {
+        self.settle();
         self.control.next_event()
     }
 
@@ -194,7 +197,7 @@ impl Worker {
     /// **Errors**: the master is gone.
     pub fn disconnect(&mut self) -> Result<()> {
         self.control.send(&Frame::Leaving)?;
-        self.control.look();
+        self.control.seat().hears();
         self.control.seat().drain();
         Ok(())
     }
@@ -202,9 +205,10 @@ impl Worker {
     fn listen_at(&mut self, index: usize) -> Result<Listener> {
         let bind = &self.binds[index];
         let index = u16::try_from(index).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
+        let poller = Listener::prepare(&self.control)?;
         let door = door::bind(bind, self.owner)?;
         self.control.open(index, bind, &door)?;
-        Listener::new(door.into_inner(), Arc::clone(&self.control), index)
+        Listener::new(poller, door.into_inner(), Arc::clone(&self.control), index)
     }
 
     fn names(&self) -> String {
@@ -212,14 +216,11 @@ impl Worker {
         names.join(", ")
     }
 
-    fn settle(&mut self) -> Result<()> {
-        if !self.settled {
-            self.settled = true;
-            if !parent::die_with(self.master) {
-                return Err(Error::new(Kind::Gone, "the master is gone"));
-            }
+    /// At the first use after `listen()`: a change of credentials in between has cleared the parent-death signal.
+    fn settle(&self) {
+        if !self.settled.replace(true) && !parent::die_with(self.master) {
+            self.control.seat().drain();
         }
-        Ok(())
     }
 }
 
@@ -231,6 +232,8 @@ impl fmt::Debug for Worker {
 
 impl AsFd for Worker {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        // Who watches this descriptor wants what comes over it, even if a listener on another thread reads it first.
+        self.control.expect_events();
         self.control.as_fd()
     }
 }

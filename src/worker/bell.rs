@@ -1,0 +1,96 @@
+//! The eventfd that makes a worker's loop turn once more.
+//!
+//! It is readable from birth, so that every loop turns once: a worker that waits for its first client has then already shown
+//! that it looks whether it is to leave. Later it rings for what was read from the channel, until the loop has seen it:
+//! an `accept` late in a loop's turn, or on another thread, may read what the loop looked for earlier in that turn. It falls
+//! silent in the turn after, so a level-triggered loop does not spin.
+//!
+//! [`ring`](Bell::ring) and [`silence`](Bell::silence) are called under the link's lock, the others are not. SIGTERM's handler
+//! writes to the eventfd at any moment, after it has set the drain bit in shared memory.
+
+use std::{
+    os::fd::AsFd,
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+};
+
+use nix::{
+    errno::Errno,
+    sys::eventfd::{EfdFlags, EventFd},
+};
+
+use crate::{
+    error::{Error, Result},
+    sys::owned::Owned,
+};
+
+pub(super) struct Bell {
+    wake: &'static Owned<EventFd>,
+    rings: AtomicBool,
+    /// The bits below.
+    unseen: AtomicU8,
+    /// What is left of `FIRST_TURNS`.
+    first_turns: AtomicU8,
+}
+
+/// The program has not looked yet. It passes after some turns, whether it ever looks or not.
+pub(super) const BIRTH: u8 = 1;
+/// `is_draining` has become true.
+pub(super) const DRAIN: u8 = 2;
+/// `next_event` has something to return.
+pub(super) const EVENTS: u8 = 4;
+
+impl Bell {
+    /// The handler of SIGTERM may use it until the process ends, so it is never closed.
+    pub(super) fn wake() -> Result<&'static Owned<EventFd>> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let wake = EventFd::from_value_and_flags(1, flags);
+        let wake = wake.map_err(|error| Error::system("creating the worker's eventfd", error))?;
+        Ok(Box::leak(Box::new(Owned::register(wake, AsFd::as_fd))))
+    }
+
+    pub(super) fn new(wake: &'static Owned<EventFd>) -> Self {
+        let (unseen, first_turns) = (AtomicU8::new(BIRTH), AtomicU8::new(FIRST_TURNS));
+        Self { wake, rings: AtomicBool::new(true), unseen, first_turns }
+    }
+
+    /// Until the loop has seen `what`; nothing is nothing to ring for.
+    pub(super) fn ring(&self, what: u8) {
+        if what != 0 {
+            self.unseen.fetch_or(what, Ordering::Release);
+            self.rings.store(true, Ordering::Release);
+            // It can only be full, and then it is readable.
+            let _ = self.wake.write(1);
+        }
+    }
+
+    pub(super) fn saw(&self, what: u8) {
+        if self.unseen.load(Ordering::Acquire) & what != 0 {
+            self.unseen.fetch_and(!what, Ordering::Release);
+        }
+    }
+
+    /// Everything was seen and it still rings.
+    pub(super) fn is_due(&self) -> bool {
+        let unseen = self.unseen.load(Ordering::Acquire);
+        if unseen & BIRTH != 0 && self.first_turns.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.saw(BIRTH);
+        }
+        unseen == 0 && self.rings.load(Ordering::Acquire)
+    }
+
+    /// Unless there is something that the loop has not seen.
+    pub(super) fn silence(&self) -> Result<()> {
+        if self.unseen.load(Ordering::Acquire) != 0 {
+            return Ok(());
+        }
+        self.rings.store(false, Ordering::Release);
+        match self.wake.read() {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
+            Err(error) => Err(Error::system("reading the worker's eventfd", error)),
+        }
+    }
+}
+
+/// Enough for each thread of a worker to try `accept` before the loop looks for the first time, and few enough for a
+/// level-triggered loop that never looks.
+const FIRST_TURNS: u8 = 64;
