@@ -22,6 +22,6 @@ pub(crate) struct Birth {
     pub(crate) drain_timeout: Duration,
 }
 
-/// The worker's whole life, in the child; returns the exit code. Each child takes its own copy; the master neither calls
-/// nor drops it.
+/// The worker's whole life, in the child; returns the exit code. Each child takes its own copy; the master neither
+/// calls nor drops it.
 pub(crate) type Launch = Box<dyn FnOnce(Birth) -> i32>;

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::Event,
     id::Slot,
+    last_words::last_words,
     master::{BeforeFork, Master, Plan, TARGET},
     worker::{Worker, WorkerExit, boot},
 };
@@ -171,11 +172,7 @@ impl Cluster {
         match self.run(worker) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                if log::log_enabled!(target: TARGET, log::Level::Error) {
-                    log::error!(target: TARGET, "{error:#}");
-                } else {
-                    complain(&error);
-                }
+                last_words(TARGET, format_args!("{error:#}"));
                 ExitCode::from(error.exit_code())
             }
         }
@@ -222,10 +219,4 @@ impl std::fmt::Debug for Cluster {
             .field("addresses", &self.addresses)
             .finish_non_exhaustive()
     }
-}
-
-/// A program without a logger must not end in silence.
-#[allow(clippy::print_stderr, reason = "the last resort of `main`, which stands in for the program's own main")]
-fn complain(error: &Error) {
-    eprintln!("error: {error:#}");
 }

@@ -158,7 +158,11 @@ impl From<Error> for io::Error {
             Kind::InvalidConfig => io::ErrorKind::InvalidInput,
             Kind::WouldBlock => io::ErrorKind::WouldBlock,
             Kind::Gone => io::ErrorKind::BrokenPipe,
-            Kind::ThreadsRunning | Kind::NeverReady | Kind::GaveUp | Kind::System => io::ErrorKind::Other,
+            Kind::System => {
+                let source = error.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
+                source.map_or(io::ErrorKind::Other, io::Error::kind)
+            }
+            Kind::ThreadsRunning | Kind::NeverReady | Kind::GaveUp => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }
@@ -181,5 +185,7 @@ mod tests {
         let error = io::Error::from(Error::new(Kind::AddressInUse, "127.0.0.1:80 is taken"));
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert_eq!(error.to_string(), "127.0.0.1:80 is taken");
+        let error = io::Error::from(Error::system("claiming", io::Error::from_raw_os_error(99)));
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

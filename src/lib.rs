@@ -20,6 +20,7 @@ mod supervisor;
 mod wire;
 
 // F2: the operating system. `sys` holds all of the crate's unsafe code.
+mod last_words;
 mod net;
 mod pollable;
 mod role;

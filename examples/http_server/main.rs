@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(about = "HTTP/1 server on forked workers", long_about = None)]
+#[command(version, about = "HTTP/1 server on forked workers", long_about = None)]
 struct Options {
     #[command(flatten)]
     server: support::ServerOptions,
@@ -43,7 +43,5 @@ struct Options {
 
 fn main() -> ExitCode {
     support::start_log();
-    let options = Options::parse().server;
-    let addresses = options.listen.clone();
-    options.run(move |worker| server::serve(worker, &addresses))
+    Options::parse().server.run(server::serve)
 }

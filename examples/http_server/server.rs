@@ -23,9 +23,9 @@ use crate::{
     table::Table,
 };
 
-/// The worker function: serves the named addresses until the worker is asked to leave.
-pub(crate) fn serve(mut worker: Worker, addresses: &[String]) -> io::Result<()> {
-    let mut server = Server::new(&mut worker, addresses)?;
+/// The worker function: serves all addresses until the worker is asked to leave.
+pub(crate) fn serve(mut worker: Worker) -> io::Result<()> {
+    let mut server = Server::new(&mut worker)?;
     let mut events = Events::with_capacity(EVENTS);
     while !server.is_finished() {
         let timeout = server.timeout();
@@ -60,10 +60,11 @@ enum Drain {
 }
 
 impl Server {
-    fn new(worker: &mut Worker, addresses: &[String]) -> io::Result<Self> {
+    fn new(worker: &mut Worker) -> io::Result<Self> {
         let poll = Poll::new()?;
+        let names: Vec<String> = worker.addresses().iter().map(|address| address.name().to_owned()).collect();
         let open = |(at, name): (usize, &String)| Door::open(worker, name, poll.registry(), Token(at));
-        let doors = addresses.iter().enumerate().map(open).collect::<io::Result<Vec<Door>>>()?;
+        let doors = names.iter().enumerate().map(open).collect::<io::Result<Vec<Door>>>()?;
         Ok(Self {
             poll,
             doors,
@@ -110,7 +111,7 @@ impl Server {
 
     fn notice_drain(&mut self, worker: &Worker, now: Instant) {
         if self.drain == Drain::NotAsked && worker.is_draining() {
-            log::info!("worker {} drains {} connections", worker.id(), self.connections.len());
+            log::debug!("worker {} drains, open connections: {}", worker.id(), self.connections.len());
             self.drain = Drain::Grace { until: now + IDLE_GRACE };
             self.doors.iter_mut().for_each(Door::knock);
         }

@@ -12,7 +12,7 @@ use mio_cluster::{Cluster, Event, Worker, WorkerExit};
 pub(crate) struct ServerOptions {
     /// Address to serve; repeatable; port 0 lets the kernel choose
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
-    pub(crate) listen: Vec<String>,
+    listen: Vec<String>,
     /// Worker processes [default: the CPUs that this process may use]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -34,7 +34,7 @@ impl ServerOptions {
     /// Runs the cluster until it is stopped and says how it went, in the log and as the exit code.
     pub(crate) fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> ExitCode {
         match self.balance {
-            Balance::Auto => log::info!("balance auto: this version leaves it to the kernel's hash"),
+            Balance::Auto => log::debug!("balance auto: this version leaves it to the kernel's hash"),
             Balance::Kernel => {}
         }
         let mut cluster = self.listen.into_iter().fold(Cluster::new(), Cluster::listen);

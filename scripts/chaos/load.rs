@@ -1,13 +1,15 @@
 //! The load generator: clients in one mio loop, each with a request on its way at every moment.
 //!
-//! **What counts as accepted.** A connection belongs to the server from the moment it is established: the kernel has put it into the
-//! accept queue of one worker. So a request is *accepted* if its connection was established before [`Load::expect_stop`] was called,
-//! just before the signals are sent, or has had an answer before. If such a request gets anything but a whole answer (end of
-//! stream, a reset, half an answer) it counts as `lost`. A connection that is established later meets a server that is closing its
-//! doors: it may be answered, refused, or reset in the queue of a door that closes at that moment (`late`); by design nobody can
-//! tell the last two apart but the client, which may try elsewhere in both cases.
+//! **What counts as accepted.** A connection belongs to the server from the moment it is established: the kernel has
+//! put it into the accept queue of one worker. So a request is *accepted* if its connection was established before
+//! [`Load::expect_stop`] was called, just before the signals are sent, or has had an answer before. If such a request
+//! gets anything but a whole answer (end of stream, a reset, half an answer) it counts as `lost`. A connection that is
+//! established later meets a server that is closing its doors: it may be answered, refused, or reset in the queue of a
+//! door that closes at that moment (`late`); by design nobody can tell the last two apart but the client, which may try
+//! elsewhere in both cases.
 //!
-//! Even clients keep their connection; odd ones take a new one for every request, so that the accept queues are never empty.
+//! Even clients keep their connection; odd ones take a new one for every request, so that the accept queues are never
+//! empty.
 
 use std::{
     io::{self, Read, Write},

@@ -1,11 +1,11 @@
 //! The figures of the project, measured: kills, starts, memory, wake-ups, stops under load; one table at the end.
 //!
-//! `scripts/chaos/run [ROW…]` builds and runs it. Each row runs in a process of its own under a deadline, so that one that hangs or
-//! panics becomes a line of the table and the others go on. Every process dies with the one that started it (the kernel's
-//! parent-death signal), so nothing is left behind when this is interrupted. Loopback only.
+//! `scripts/chaos/run [ROW…]` builds and runs it. Each row runs in a process of its own under a deadline, so that one
+//! that hangs or panics becomes a line of the table and the others go on. Every process dies with the one that started
+//! it (the kernel's parent-death signal), so nothing is left behind when this is interrupted. Loopback only.
 //!
-//! The exit code is 0 even if a timing bar is missed (machines are noisy), 1 if something was wrong: a zombie, a lost worker, a port
-//! that is not free, two winners, a reset request, a row that failed.
+//! The exit code is 0 even if a timing bar is missed (machines are noisy), 1 if something was wrong: a zombie, a lost
+//! worker, a port that is not free, two winners, a reset request, a row that failed.
 
 #![allow(
     clippy::print_stdout,
@@ -103,7 +103,8 @@ fn apart(row: &Row) -> Attempt<Vec<Figure>> {
         let _ = sender.send(read.map(|_| text));
     });
     let text = receiver.recv_timeout(row.within);
-    // Does nothing if the row has ended. Otherwise whatever it started ends with it, or becomes an orphan of this process.
+    // Does nothing if the row has ended. Otherwise whatever it started ends with it, or becomes an orphan of this
+    // process.
     let _ = killpg(Pid::from_raw(child.id().try_into()?), Signal::SIGKILL);
     let status = child.wait()?;
     process::end_orphans()?;

@@ -75,7 +75,8 @@ impl Process {
         Ok(killpg(Pid::from_raw(self.pid().try_into()?), signal)?)
     }
 
-    /// Writes a line end to its stdin. To close that would not be enough beside a `Master`: workers inherit what is not its own.
+    /// Writes a line end to its stdin. To close that would not be enough beside a `Master`: workers inherit what is not
+    /// its own.
     pub(crate) fn nudge(&mut self) -> Attempt<()> {
         Ok(self.child.stdin.as_mut().ok_or("no stdin")?.write_all(b"\n")?)
     }
@@ -124,7 +125,8 @@ pub(crate) fn adopt_orphans() -> Attempt<()> {
     Ok(prctl::set_child_subreaper(true)?)
 }
 
-/// Reaps every child, and kills and returns those that do not end by themselves. For when everything known has been stopped.
+/// Reaps every child, and kills and returns those that do not end by themselves. For when everything known has been
+/// stopped.
 pub(crate) fn end_orphans() -> Attempt<Vec<Relative>> {
     let end = Instant::now() + GONE_WITHIN;
     let mut killed = Vec::new();

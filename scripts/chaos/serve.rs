@@ -1,7 +1,7 @@
 //! The smallest server that drains properly: HTTP with keep-alive, one fixed answer.
 //!
-//! Drain: what waits at the door is accepted and the door closed; the next answer of every connection says `Connection: close`; a
-//! connection that asks nothing for [`GRACE`] is closed.
+//! Drain: what waits at the door is accepted and the door closed; the next answer of every connection says `Connection:
+//! close`; a connection that asks nothing for [`GRACE`] is closed.
 
 use std::{
     hint,

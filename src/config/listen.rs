@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::event::Address;
+
 /// An address to listen on, with its options.
 ///
 /// Made from `"127.0.0.1:8000"`, `"[::]:8000"`, a [`SocketAddr`] or an `(IpAddr, u16)`. Names are not resolved. Port 0
@@ -76,6 +78,12 @@ impl From<String> for Listen {
     }
 }
 
+impl From<&String> for Listen {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
 impl From<SocketAddr> for Listen {
     fn from(at: SocketAddr) -> Self {
         Self::new(at.to_string(), Some(at))
@@ -96,6 +104,12 @@ pub(crate) struct Bind {
     pub(crate) backlog: i32,
     pub(crate) nodelay: bool,
     pub(crate) v6_only: bool,
+}
+
+impl Bind {
+    pub(crate) fn address(&self) -> Address {
+        Address::new(Arc::clone(&self.name), self.at)
+    }
 }
 
 /// Turns the builder's addresses into valid ones, or lists everything that is wrong with them.
@@ -139,6 +153,9 @@ fn is_v4_wildcard_beside(v4: SocketAddr, v6: SocketAddr) -> bool {
 }
 
 fn conflict(a: &Bind, b: &Bind) -> Option<String> {
+    if a.at == b.at && a.at.port() != 0 {
+        return Some(format!("the address {} is given twice", a.at));
+    }
     if overlap(a, b) {
         return Some(format!("the addresses {} and {} overlap, drop one of them", a.at, b.at));
     }

@@ -10,8 +10,8 @@ pub struct Address {
 }
 
 impl Address {
-    pub(crate) fn new(name: &str, at: SocketAddr) -> Self {
-        Self { name: name.into(), at }
+    pub(crate) fn new(name: Arc<str>, at: SocketAddr) -> Self {
+        Self { name, at }
     }
 
     /// The name given by [`Listen::name`](crate::Listen::name), or the text that the address was given as.

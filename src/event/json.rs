@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_lines_are_those_of_the_convention() {
-        let address = Address::new("http", "127.0.0.1:8000".parse().unwrap());
+        let address = Address::new("http".into(), "127.0.0.1:8000".parse().unwrap());
         let listening = Event::Listening { worker: WORKER, address: address.clone() };
         assert_eq!(
             listening.to_json(),

@@ -47,6 +47,11 @@ impl ExitStatus {
         }
     }
 
+    /// Killed by a signal that left a core file.
+    pub fn core_dumped(&self) -> bool {
+        matches!(self.0, Ended::Signal { core_dumped: true, .. })
+    }
+
     /// Exited with code 0.
     pub fn success(&self) -> bool {
         self.0 == Ended::Code(0)

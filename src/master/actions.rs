@@ -15,7 +15,7 @@ use crate::{
     event::{Event, ExitStatus},
     id::{Signal, Slot, WorkerId},
     scoreboard::{LAYOUT, Seat},
-    supervisor::{Action, Outcome, SpawnFailure},
+    supervisor::{Action, Outcome, SpawnFailure, Why},
     sys::{
         fork::{Forked, Refused},
         pidfd::PidFd,
@@ -31,7 +31,7 @@ impl Master {
             match action {
                 Action::Spawn { slot, id } => self.spawn(now, slot, id),
                 Action::Ask { id, within } => self.ask(now, id, within),
-                Action::Signal { id, signal } => self.signal(id, signal),
+                Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Emit(event) => self.emit(now, event),
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
@@ -132,7 +132,6 @@ impl Master {
     fn ask(&mut self, now: Instant, id: WorkerId, within: Duration) {
         let Some(child) = self.crew.get_mut(&id) else { return };
         if !child.seat().is_aware() {
-            self.report.deaf(id);
             return self.supervisor.handle_deaf(now, id);
         }
         let leaving = child.seat().is_draining();
@@ -149,8 +148,9 @@ impl Master {
         }
     }
 
-    fn signal(&mut self, id: WorkerId, signal: Signal) {
+    fn signal(&mut self, id: WorkerId, signal: Signal, why: Why) {
         let Some(child) = self.crew.get(&id) else { return };
+        self.report.signalled(id, child.pid(), why);
         match child.signal(signal) {
             Ok(()) => {}
             // It has ended; its pidfd tells.

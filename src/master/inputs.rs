@@ -28,9 +28,12 @@ impl Master {
                     log::info!(target: TARGET, "received {signal}");
                     self.supervisor.handle_stop(now, how, Some(signal));
                 }
-                Some(Wish::ReopenLogs) => self.broadcast(&Frame::ReopenLogs),
+                Some(Wish::ReopenLogs) => {
+                    log::info!(target: TARGET, "received {signal}: the workers are told to reopen their logs");
+                    self.broadcast(&Frame::ReopenLogs);
+                }
                 Some(Wish::NotYet(what)) => {
-                    log::warn!(target: TARGET, "{signal}: {what} is not available in this version")
+                    log::warn!(target: TARGET, "{signal} ignored: {what} is not available in this version")
                 }
                 None => {}
             }

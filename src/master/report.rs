@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    fmt::Display,
     time::{Duration, Instant},
 };
 
@@ -10,13 +9,14 @@ use super::TARGET;
 use crate::{
     config::Settings,
     event::{Address, Cause, Event, ExitStatus, Shutdown, WorkerRef},
-    id::Slot,
-    supervisor::Outcome,
+    id::{Slot, WorkerId},
+    supervisor::{Outcome, Why},
 };
 
 pub(super) struct Report {
     started: Instant,
     drain_timeout: Duration,
+    terminate_timeout: Duration,
     owns_signals: bool,
     all_ready: bool,
     stopping: Option<Instant>,
@@ -28,11 +28,12 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(started: Instant, settings: &Settings, owns_signals: bool) -> Self {
-        let drain_timeout = settings.drain_timeout;
+        let Settings { drain_timeout, terminate_timeout, .. } = *settings;
         let (all_ready, stopping, failing) = (false, None, HashSet::new());
         Self {
             started,
             drain_timeout,
+            terminate_timeout,
             owns_signals,
             all_ready,
             stopping,
@@ -78,7 +79,7 @@ impl Report {
             Event::Stopping(Shutdown::Drain) => {
                 self.stopping = Some(now);
                 let (all, within) = (count(live, "worker"), self.drain_timeout);
-                let again = if self.owns_signals { "; the same signal again ends them at once" } else { "" };
+                let again = if self.owns_signals { "; a second signal ends them at once" } else { "" };
                 if live > 0 {
                     log::info!(target: TARGET, "stopping: {all} may take {within:?} to finish{again}");
                 }
@@ -106,13 +107,25 @@ impl Report {
         }
     }
 
-    /// The worker never looks whether it is to leave.
-    pub(super) fn deaf(&mut self, worker: impl Display) {
-        if !std::mem::replace(&mut self.deaf_said, true) {
-            log::info!(
+    /// A signal of the supervisor's is sent.
+    pub(super) fn signalled(&mut self, id: WorkerId, pid: u32, why: Why) {
+        let who = format!("worker {id} (pid {pid})");
+        match why {
+            // Not a warning: it may just not have had a turn yet.
+            Why::Deaf if !std::mem::replace(&mut self.deaf_said, true) => log::info!(
                 target: TARGET,
-                "worker {worker} cannot be asked to drain (it has not called is_draining() or next_event()): it and its like get SIGTERM"
-            );
+                "{who} cannot be asked to drain (it has not called is_draining() or next_event()): it and its like get SIGTERM, \
+                 open connections are cut"
+            ),
+            Why::DrainOverdue => {
+                log::warn!(target: TARGET, "{who} has not finished within {:?}: it gets SIGTERM", self.drain_timeout);
+            }
+            Why::TerminateOverdue => {
+                let within = self.terminate_timeout;
+                log::warn!(target: TARGET, "{who} has not ended within {within:?} of SIGTERM: it gets SIGKILL");
+            }
+            // Said along with the exit, or with the stop.
+            Why::Program | Why::Deaf | Why::NotReady | Why::AtOnce => {}
         }
     }
 
@@ -132,7 +145,7 @@ impl Report {
                 log::debug!(target: TARGET, "{how}, as asked");
             }
             Cause::Asked | Cause::Rollout | Cause::Scaled | Cause::Recycled => {
-                log::info!(target: TARGET, "{how}, when it was to leave");
+                log::info!(target: TARGET, "{worker} {status} while it was to leave; it had run {uptime:.1?}");
             }
             Cause::NotReady => log::warn!(target: TARGET, "{how}: it was not ready in time"),
             Cause::Own | Cause::Hung => log::warn!(target: TARGET, "{how}"),

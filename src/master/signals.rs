@@ -42,6 +42,14 @@ impl Signals {
         let signals: Vec<i32> = OWNED.into_iter().filter(kept).collect();
         let step = |error| Error::system("taking over the master's signals", error);
         let owner = Ownership::take()?;
+        let names: Vec<String> = ignorable
+            .iter()
+            .filter(|signal| is_ignored(**signal))
+            .map(|raw| Signal::from_raw(*raw).to_string())
+            .collect();
+        if !names.is_empty() {
+            log::info!(target: super::TARGET, "ignored since the start (nohup, or & in a script), and still: {}", names.join(", "));
+        }
         let before = SignalMask::block(&signals).map_err(step)?;
         let watched = SignalFd::new(&signals).and_then(|fd| reactor.add(&fd, Ready::Signals).map(|()| fd));
         match watched {
@@ -102,10 +110,10 @@ impl Wish {
             Signal::TERM | Signal::INT => Some(Wish::Stop(Shutdown::Drain)),
             Signal::QUIT => Some(Wish::Stop(Shutdown::Now)),
             Signal::USR1 => Some(Wish::ReopenLogs),
-            Signal::HUP => Some(Wish::NotYet("a rollout")),
+            Signal::HUP => Some(Wish::NotYet("a rolling restart")),
             Signal::USR2 => Some(Wish::NotYet("an upgrade of the binary")),
-            Signal::TTIN => Some(Wish::NotYet("one worker more")),
-            Signal::TTOU => Some(Wish::NotYet("one worker fewer")),
+            Signal::TTIN => Some(Wish::NotYet("adding a worker")),
+            Signal::TTOU => Some(Wish::NotYet("removing a worker")),
             _other => None,
         }
     }

@@ -57,7 +57,7 @@ impl Claim {
     }
 
     pub(crate) fn address(&self) -> Address {
-        Address::new(&self.bind.name, self.bind.at)
+        self.bind.address()
     }
 }
 

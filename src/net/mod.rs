@@ -11,7 +11,7 @@ mod claim;
 pub(crate) mod door;
 mod ports;
 
-use std::io;
+use std::{io, net::IpAddr};
 
 use nix::libc;
 
@@ -25,8 +25,8 @@ fn refused(step: &str, bind: &Bind, source: io::Error) -> Error {
     let at = bind.at;
     let advice = match source.raw_os_error() {
         Some(libc::EADDRINUSE) => format!(
-            ": another program, or another copy of this one, has it; stop that one (`ss -ltnp 'sport = :{}'` shows it) or \
-             choose another port",
+            ": another program, or another copy of this one, has it; stop that one (`ss -ltnp 'sport = :{}'` shows it, unless it \
+             is a cluster between two workers) or choose another port",
             at.port()
         ),
         Some(libc::EACCES) => format!(
@@ -35,7 +35,14 @@ fn refused(step: &str, bind: &Bind, source: io::Error) -> Error {
             at.port()
         ),
         Some(libc::EADDRNOTAVAIL) => ": this machine has no such address (`ip address` lists them)".to_owned(),
+        Some(libc::EINVAL) if is_link_local(bind) => {
+            ": a link-local address needs the number of its interface, as in [fe80::1%2]:8000".to_owned()
+        }
         _other => String::new(),
     };
     Error::system(format!("{step} {at}{advice}"), source)
+}
+
+fn is_link_local(bind: &Bind) -> bool {
+    matches!(bind.at.ip(), IpAddr::V6(ip) if ip.segments()[0] & 0xffc0 == 0xfe80)
 }

@@ -64,11 +64,28 @@ pub(crate) enum Action {
     /// Ask a worker to drain; answered by `handle_deaf` if it cannot hear.
     Ask { id: WorkerId, within: Duration },
     /// Send a signal.
-    Signal { id: WorkerId, signal: Signal },
+    Signal { id: WorkerId, signal: Signal, why: Why },
     /// Hand an event to the program.
     Emit(Event),
     /// The cluster has ended. The last action, and the only one of its kind.
     Finish(Outcome),
+}
+
+/// Why a signal is sent; for the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// The program's own `kill`.
+    Program,
+    /// The worker cannot be asked to drain.
+    Deaf,
+    /// It has not finished in time.
+    DrainOverdue,
+    /// It got SIGTERM and has not ended in time.
+    TerminateOverdue,
+    /// It was not ready in time.
+    NotReady,
+    /// Everything is to end at once.
+    AtOnce,
 }
 
 /// Why a fork did not happen.
@@ -143,7 +160,7 @@ impl Supervisor {
         match self.course {
             Course::Running => {}
             Course::Stopping { how: Shutdown::Drain, .. } => self.ask(now, index),
-            Course::Stopping { how: Shutdown::Now, .. } | Course::Finished => self.kill(now, index),
+            Course::Stopping { how: Shutdown::Now, .. } | Course::Finished => self.kill(now, index, Why::AtOnce),
         }
     }
 
@@ -213,7 +230,7 @@ impl Supervisor {
     pub(crate) fn handle_deaf(&mut self, now: Instant, id: WorkerId) {
         let Some(index) = self.stir(now, id) else { return };
         if self.posts[index].live().is_some_and(|process| matches!(process.phase, Phase::Asked { .. })) {
-            self.terminate(now, index);
+            self.terminate(now, index, Why::Deaf);
         }
     }
 
@@ -255,8 +272,8 @@ impl Supervisor {
                     Phase::Starting { deadline } | Phase::Online { deadline } if deadline <= now => {
                         self.not_ready(now, index)
                     }
-                    Phase::Asked { deadline } if deadline <= now => self.terminate(now, index),
-                    Phase::Terminated { deadline } if deadline <= now => self.kill(now, index),
+                    Phase::Asked { deadline } if deadline <= now => self.terminate(now, index, Why::DrainOverdue),
+                    Phase::Terminated { deadline } if deadline <= now => self.kill(now, index, Why::TerminateOverdue),
                     Phase::Starting { .. } | Phase::Online { .. } | Phase::Asked { .. } | Phase::Terminated { .. } => {}
                     Phase::Ready | Phase::Killed => {}
                 },

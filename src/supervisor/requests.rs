@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Course, Supervisor, post::PostState};
+use super::{Action, Course, Supervisor, Why, post::PostState};
 use crate::{
     error::{Error, Kind, Result},
     id::{Signal, WorkerId},
@@ -52,7 +52,7 @@ impl Supervisor {
         if let Some(process) = self.posts[index].live_mut() {
             process.sent(signal);
         }
-        self.actions.push_back(Action::Signal { id, signal });
+        self.actions.push_back(Action::Signal { id, signal, why: Why::Program });
         Ok(())
     }
 }

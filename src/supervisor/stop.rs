@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Course, Milestone, Supervisor,
+    Action, Course, Milestone, Supervisor, Why,
     post::{First, PostState},
     process::Phase,
 };
@@ -101,7 +101,7 @@ impl Supervisor {
                 PostState::Spawning { .. } => {}
                 PostState::Live(_) => match how {
                     Shutdown::Drain => self.ask(now, index),
-                    Shutdown::Now => self.kill(now, index),
+                    Shutdown::Now => self.kill(now, index, Why::AtOnce),
                 },
             }
         }
@@ -113,7 +113,7 @@ impl Supervisor {
         }
         self.emit(Event::Stopping(Shutdown::Now));
         for index in 0..self.posts.len() {
-            self.kill(now, index);
+            self.kill(now, index, Why::AtOnce);
         }
     }
 
@@ -158,17 +158,17 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn terminate(&mut self, now: Instant, index: usize) {
+    pub(super) fn terminate(&mut self, now: Instant, index: usize, why: Why) {
         let deadline = now + self.settings.terminate_timeout;
-        self.end(now, index, Phase::Terminated { deadline }, Signal::TERM, Cause::Asked);
+        self.end(now, index, Phase::Terminated { deadline }, why);
     }
 
-    pub(super) fn kill(&mut self, now: Instant, index: usize) {
-        self.end(now, index, Phase::Killed, Signal::KILL, Cause::Asked);
+    pub(super) fn kill(&mut self, now: Instant, index: usize, why: Why) {
+        self.end(now, index, Phase::Killed, why);
     }
 
     pub(super) fn not_ready(&mut self, now: Instant, index: usize) {
-        self.end(now, index, Phase::Killed, Signal::KILL, Cause::NotReady);
+        self.end(now, index, Phase::Killed, Why::NotReady);
     }
 
     pub(super) fn disconnected(&mut self, index: usize) {
@@ -179,11 +179,13 @@ impl Supervisor {
         }
     }
 
-    fn end(&mut self, now: Instant, index: usize, phase: Phase, signal: Signal, cause: Cause) {
+    fn end(&mut self, now: Instant, index: usize, phase: Phase, why: Why) {
         let Some(process) = self.posts[index].live_mut() else { return };
+        let signal = if matches!(phase, Phase::Killed) { Signal::KILL } else { Signal::TERM };
+        let cause = if why == Why::NotReady { Cause::NotReady } else { Cause::Asked };
         if process.end(now, phase, cause) {
             let id = process.worker.id;
-            self.actions.push_back(Action::Signal { id, signal });
+            self.actions.push_back(Action::Signal { id, signal, why });
         }
     }
 }

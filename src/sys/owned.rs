@@ -20,8 +20,8 @@ use nix::libc;
 
 /// A descriptor that is in the table as long as this value lives. `T` is what owns and closes it.
 ///
-/// In a forked child that closed it by [`keep_only`] the value is a husk: dropping it does nothing, for the number may belong
-/// to somebody else by now. Whoever uses one that may have crossed a fork asks [`is_ours`](Self::is_ours) first.
+/// In a forked child that closed it by [`keep_only`] the value is a husk: dropping it does nothing, for the number may
+/// belong to somebody else by now. Whoever uses one that may have crossed a fork asks [`is_ours`](Self::is_ours) first.
 #[derive(Debug)]
 pub(crate) struct Owned<T = OwnedFd> {
     entry: Entry,
@@ -49,8 +49,8 @@ impl Owned {
 }
 
 impl<T> Owned<T> {
-    /// For a descriptor whose owner is another type: `register(timer, AsFd::as_fd)`, `register(epoll, |epoll| epoll.0.as_fd())`.
-    /// `fd_of` names the one descriptor that `value` owns until it is dropped.
+    /// For a descriptor whose owner is another type: `register(timer, AsFd::as_fd)`, `register(epoll, |epoll|
+    /// epoll.0.as_fd())`. `fd_of` names the one descriptor that `value` owns until it is dropped.
     pub(crate) fn register(value: T, fd_of: impl for<'a> FnOnce(&'a T) -> BorrowedFd<'a>) -> Self {
         let entry = table().enter(fd_of(&value).as_raw_fd());
         Self { entry, value: ManuallyDrop::new(value) }
@@ -90,8 +90,9 @@ impl<T> Deref for Owned<T> {
 
 impl<T> AsFd for Owned<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: `self.value` owns this descriptor (contract of `register`), is borrowed for as long as the result lives, and is
-        // never handed out mutably, so it cannot be replaced by another value meanwhile. A husk must not be asked.
+        // SAFETY: `self.value` owns this descriptor (contract of `register`), is borrowed for as long as the result
+        // lives, and is never handed out mutably, so it cannot be replaced by another value meanwhile. A husk must not
+        // be asked.
         unsafe { BorrowedFd::borrow_raw(self.entry.fd) }
     }
 }
@@ -150,8 +151,8 @@ fn close_run(run: &[RawFd]) {
 }
 
 fn close(fd: RawFd) {
-    // SAFETY: the number was in the table, so a value of this library owned it; that value is a husk now and never closes it.
-    // EINTR and EIO leave the number free on Linux: nothing to do about them.
+    // SAFETY: the number was in the table, so a value of this library owned it; that value is a husk now and never
+    // closes it. EINTR and EIO leave the number free on Linux: nothing to do about them.
     unsafe { libc::close(fd) };
 }
 

@@ -1,12 +1,12 @@
 //! The eventfd that makes a worker's loop turn once more.
 //!
-//! It is readable from birth, so that every loop turns once: a worker that waits for its first client has then already shown
-//! that it looks whether it is to leave. Later it rings for what was read from the channel, until the loop has seen it:
-//! an `accept` late in a loop's turn, or on another thread, may read what the loop looked for earlier in that turn. It falls
-//! silent in the turn after, so a level-triggered loop does not spin.
+//! It is readable from birth, so that every loop turns once: a worker that waits for its first client has then already
+//! shown that it looks whether it is to leave. Later it rings for what was read from the channel, until the loop has
+//! seen it: an `accept` late in a loop's turn, or on another thread, may read what the loop looked for earlier in that
+//! turn. It falls silent in the turn after, so a level-triggered loop does not spin.
 //!
-//! [`ring`](Bell::ring) and [`silence`](Bell::silence) are called under the link's lock, the others are not. SIGTERM's handler
-//! writes to the eventfd at any moment, after it has set the drain bit in shared memory.
+//! [`ring`](Bell::ring) and [`silence`](Bell::silence) are called under the link's lock, the others are not. SIGTERM's
+//! handler writes to the eventfd at any moment, after it has set the drain bit in shared memory.
 
 use std::{
     os::fd::AsFd,

@@ -14,6 +14,7 @@ use crate::{
     birth::{Birth, Launch},
     error::{Error, Result},
     id::{Slot, WorkerId},
+    last_words::last_words,
     role,
     sys::{owned, parent, signal},
 };
@@ -30,7 +31,7 @@ fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R) -> i32 {
         Ok(Some(worker)) => run(slot, id, || work(worker).report()),
         Ok(None) => ORPHANED,
         Err(error) => {
-            log::error!(target: TARGET, "worker {id} (slot {slot}) could not start: {error:#}");
+            last_words(TARGET, format_args!("worker {id} (slot {slot}) could not start: {error:#}"));
             FAILED
         }
     }
@@ -53,7 +54,7 @@ fn run(slot: Slot, id: WorkerId, work: impl FnOnce() -> std::result::Result<(), 
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
-            log::error!(target: TARGET, "worker {id} (slot {slot}) failed: {error}");
+            last_words(TARGET, format_args!("worker {id} (slot {slot}) failed: {error}"));
             FAILED
         }
         Err(panic) => {

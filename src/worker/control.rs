@@ -1,11 +1,12 @@
 //! The worker's side of the channel, shared by the `Worker` and its listeners.
 //!
-//! One descriptor (an epoll with the channel and the [`Bell`] in it) makes a loop turn when the master has something to say;
-//! [`Control::turn`] then reads it. The seat says how many frames there are to read, so a turn with nothing to read costs no
-//! system call.
+//! One descriptor (an epoll with the channel and the [`Bell`] in it) makes a loop turn when the master has something to
+//! say; [`Control::turn`] then reads it. The seat says how many frames there are to read, so a turn with nothing to
+//! read costs no system call.
 //!
-//! Races: a listener on another thread may turn while the worker waits for the master's answer; the lock is held for the
-//! whole request, so nobody takes the answer away. SIGTERM at any moment sets a bit in shared memory first and wakes second.
+//! Races: a listener on another thread may turn while the worker waits for the master's answer; the lock is held for
+//! the whole request, so nobody takes the answer away. SIGTERM at any moment sets a bit in shared memory first and
+//! wakes second.
 
 use std::{
     collections::VecDeque,
@@ -34,7 +35,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::WorkerEvent,
     scoreboard::{LAYOUT, Seat},
-    sys::owned::Owned,
+    sys::{owned::Owned, parent},
     wire::{Frame, PROTOCOL_MAJOR},
 };
 
@@ -42,6 +43,9 @@ pub(super) struct Control {
     poller: Owned<Epoll>,
     seat: Seat,
     drain_timeout: Duration,
+    master: u32,
+    /// The parent-death signal was set again.
+    settled: AtomicBool,
     bell: Bell,
     /// Frames of the master that were read; the seat says how many there are.
     heard: AtomicU64,
@@ -75,7 +79,7 @@ enum Answer {
 
 impl Control {
     pub(super) fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
-        let Birth { channel, seat, drain_timeout, .. } = birth;
+        let Birth { channel, seat, drain_timeout, master, .. } = birth;
         let step = |error: Errno| Error::system("creating the worker's epoll", error);
         let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
         poller.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
@@ -87,6 +91,8 @@ impl Control {
             poller,
             seat,
             drain_timeout,
+            master,
+            settled: AtomicBool::new(false),
             bell: Bell::new(wake),
             heard: AtomicU64::new(0),
             told_to_drain: AtomicBool::new(false),
@@ -97,6 +103,14 @@ impl Control {
 
     pub(super) fn seat(&self) -> &Seat {
         &self.seat
+    }
+
+    /// At the first use after `listen()`: a change of credentials in between has cleared the parent-death signal.
+    pub(super) fn settle(&self) {
+        let first = !self.settled.load(Ordering::Relaxed) && !self.settled.swap(true, Ordering::Relaxed);
+        if first && !parent::die_with(self.master) {
+            self.seat.drain();
+        }
     }
 
     /// Reads what has come; never blocks.
@@ -161,6 +175,8 @@ impl Control {
         self.note_drain(&mut link);
         if result.is_ok() {
             link.open.push(index);
+            // Credentials are given up after this, or a port below 1024 could not have been bound.
+            self.settled.store(false, Ordering::Relaxed);
         }
         result
     }

@@ -84,14 +84,15 @@ impl Listener {
 
     /// The next connection, non-blocking, with the options of the listener.
     ///
-    /// A connection that failed before it could be accepted is skipped. Once the worker drains and no connection waits any
-    /// more, the socket is shut: later clients are refused by it, or go to other workers.
+    /// A connection that failed before it could be accepted is skipped. Once the worker drains and no connection waits
+    /// any more, the socket is shut: later clients are refused by it, or go to other workers.
     ///
-    /// **Errors**: `WouldBlock` when none waits, and for ever once shut. `NotConnected` in another process than the one that
-    /// called [`Worker::listen`](crate::Worker::listen). Others, such as too many open files, leave the connection in the
-    /// queue; accept again once there is room.
+    /// **Errors**: `WouldBlock` when none waits, and for ever once shut. `NotConnected` in another process than the one
+    /// that called [`Worker::listen`](crate::Worker::listen). Others, such as too many open files, leave the connection
+    /// in the queue; accept again once there is room.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.check_process()?;
+        self.control.settle();
         while !self.done.load(Ordering::Relaxed) {
             let draining = self.control.seat().is_draining();
             match self.door.accept() {
@@ -129,7 +130,8 @@ impl Listener {
         }
     }
 
-    /// A worker that starts a cluster of its own may have handed this value across that fork, where its descriptors are closed.
+    /// A worker that starts a cluster of its own may have handed this value across that fork, where its descriptors are
+    /// closed.
     fn check_process(&self) -> io::Result<()> {
         if self.door.is_ours() {
             return Ok(());

@@ -26,12 +26,12 @@ use crate::{
     birth::Birth,
     config::Bind,
     error::{Error, Kind, Result},
-    event::WorkerEvent,
+    event::{Address, WorkerEvent},
     id::{Slot, WorkerId},
     net::door,
     pollable::pollable,
     scoreboard::LAYOUT,
-    sys::{owned::Owned, parent},
+    sys::owned::Owned,
     wire::Frame,
 };
 
@@ -40,6 +40,12 @@ use crate::{
 /// Order of use: [`listen`](Self::listen) (or [`ready`](Self::ready) for a worker without addresses that asked for
 /// [`ReadyWhen::Told`](crate::ReadyWhen::Told)), then a loop: [`poll`](Self::poll), accept and serve, look at
 /// [`is_draining`](Self::is_draining), and return when all that was accepted is finished. Returning ends the process.
+///
+/// **Privileges**: `listen()` first, then give them up, then the loop. Giving them up clears the signal that ends a
+/// worker along with its master; the first use of the worker or of a listener afterwards sets it again.
+///
+/// **A cluster inside a worker** works, but the outer stop cannot ask such a worker: it gets SIGTERM at once, which its
+/// inner master takes as a request to stop, and SIGKILL after the outer `terminate_timeout`.
 ///
 /// It can be moved to another thread, but not shared. The channel to the master lives as long as it and its listeners.
 ///
@@ -74,22 +80,21 @@ use crate::{
 pub struct Worker {
     id: WorkerId,
     slot: Slot,
-    master: u32,
     owner: u32,
     binds: Arc<[Bind]>,
+    addresses: Vec<Address>,
     control: Arc<Control>,
-    /// The parent-death signal was set again after the function may have changed its credentials, which clears it.
-    settled: Cell<bool>,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl Worker {
     fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
-        let Birth { slot, id, master, owner, .. } = birth;
+        let Birth { slot, id, owner, .. } = birth;
         let binds = Arc::clone(&birth.binds);
+        let addresses = binds.iter().map(Bind::address).collect();
         let control = Arc::new(Control::new(birth, wake)?);
         control.send(&Frame::hello(LAYOUT, std::process::id()))?;
-        Ok(Self { id, slot, master, owner, binds, control, settled: Cell::new(false), not_sync: PhantomData })
+        Ok(Self { id, slot, owner, binds, addresses, control, not_sync: PhantomData })
     }
 
     /// This process: 1, 2, 3 …, never reused.
@@ -100,6 +105,11 @@ impl Worker {
     /// The stable place that this process fills.
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// The cluster's addresses with their names and real ports, in the order of the builder.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
     }
 
     /// Listens on the cluster's only address.
@@ -143,7 +153,7 @@ impl Worker {
     ///
     /// **Errors**: the master is gone.
     pub fn ready(&mut self) -> Result<()> {
-        self.settle();
+        self.control.settle();
         self.control.send(&Frame::Ready)
     }
 
@@ -151,7 +161,7 @@ impl Worker {
     ///
     /// Looking marks the worker as one that can be asked; a worker that never looks gets SIGTERM instead.
     pub fn is_draining(&self) -> bool {
-        self.settle();
+        self.control.settle();
         self.control.is_draining()
     }
 
@@ -167,7 +177,7 @@ impl Worker {
         events: &mut mio::Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        self.settle();
+        self.control.settle();
         match poll.poll(events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
@@ -181,13 +191,13 @@ impl Worker {
     ///
     /// **Errors**: the channel failed.
     pub fn dispatch(&mut self) -> Result<()> {
-        self.settle();
+        self.control.settle();
         self.control.turn()
     }
 
     /// The next thing that the master said. Asking marks the worker as one that can be asked to drain.
     pub fn next_event(&mut self) -> Option<WorkerEvent> {
-        self.settle();
+        self.control.settle();
         self.control.next_event()
     }
 
@@ -214,13 +224,6 @@ impl Worker {
     fn names(&self) -> String {
         let names: Vec<String> = self.binds.iter().map(|bind| format!("{:?}", bind.name)).collect();
         names.join(", ")
-    }
-
-    /// At the first use after `listen()`: a change of credentials in between has cleared the parent-death signal.
-    fn settle(&self) {
-        if !self.settled.replace(true) && !parent::die_with(self.master) {
-            self.control.seat().drain();
-        }
     }
 }
 

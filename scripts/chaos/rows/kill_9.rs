@@ -1,5 +1,5 @@
-//! From `kill -9` of a worker until the master has heard that its replacement listens. As in the yardstick, the killer is the
-//! master's own process.
+//! From `kill -9` of a worker until the master has heard that its replacement listens. As in the yardstick, the killer
+//! is the master's own process.
 
 use std::{
     thread,

@@ -66,8 +66,9 @@ fn measure() -> Attempt<Vec<Figure>> {
     }])
 }
 
-/// Kills 1 to 3 workers that are ready: one that dies before has failed to start and is delayed by design, more each time. `struck`
-/// are those that were killed before; on a busy machine the master may not have seen the end of the last ones.
+/// Kills 1 to 3 workers that are ready: one that dies before has failed to start and is delayed by design, more each
+/// time. `struck` are those that were killed before; on a busy machine the master may not have seen the end of the last
+/// ones.
 fn strike(master: &Master, random: &mut Random, struck: &mut HashSet<WorkerId>) -> Attempt<()> {
     let targets = master.workers().filter(|worker| worker.state == State::Ready && !struck.contains(&worker.id));
     let mut targets: Vec<WorkerInfo> = targets.collect();

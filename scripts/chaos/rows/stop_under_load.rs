@@ -1,4 +1,5 @@
-//! INT to the process group and TERM to every process, at once and under load: what a terminal and a service manager do together.
+//! INT to the process group and TERM to every process, at once and under load: what a terminal and a service manager do
+//! together.
 //!
 //! What counts as an accepted request is said in `load.rs`.
 
@@ -89,8 +90,8 @@ fn stop_once(kind: Kind, moment: Moment, stop: usize) -> Attempt<(Counts, Durati
     Ok((load.into_counts(), time, wrongs))
 }
 
-/// A worker that ended before the master had read its own signal was replaced: such a replacement may be ended like one that has
-/// just started.
+/// A worker that ended before the master had read its own signal was replaced: such a replacement may be ended like one
+/// that has just started.
 fn in_order(exit: &str, workers: &[u32]) -> Attempt<bool> {
     Ok(exit.contains("\"code\":0,") || !workers.contains(&number(exit, "pid")?))
 }
@@ -123,5 +124,6 @@ const WORKERS: usize = 4;
 const CLIENTS: usize = 64;
 const BEFORE: Duration = Duration::from_millis(200);
 
-/// Longer than any server waits for idle connections, shorter than the cluster's own deadlines, of which the first is 30 s.
+/// Longer than any server waits for idle connections, shorter than the cluster's own deadlines, of which the first is
+/// 30 s.
 const ORDERLY_WITHIN: Duration = Duration::from_secs(5);

@@ -50,7 +50,7 @@ pub(super) struct Rig<K> {
 impl<K: Kernel> Rig<K> {
     /// Not started yet.
     pub(super) fn new(settings: Settings, addresses: usize, seed: u64, kernel: K) -> Self {
-        let address = |port: usize| Address::new("", ([127, 0, 0, 1], 8000 + port as u16).into());
+        let address = |port: usize| Address::new("".into(), ([127, 0, 0, 1], 8000 + port as u16).into());
         let addresses: Vec<Address> = (0..addresses).map(address).collect();
         let (settings, base) = (settings.bounded(), Instant::now());
         Self {

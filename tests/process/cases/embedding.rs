@@ -11,6 +11,8 @@ cases!("embedding":
     embedded_events_after_a_thousand_wakeups,
     dropped_master_kills_and_reaps,
     two_masters_in_one_process,
+    two_masters_cannot_both_own_the_signals,
+    values_of_another_process_close_nothing,
     term_to_a_worker_is_not_heard_by_the_program,
     children_of_the_program_stay_its_own,
     program_that_reaps_every_child,
@@ -83,6 +85,22 @@ fn two_masters_in_one_process(bench: &Bench) {
     let both = run.fact("both");
     let addresses: Vec<SocketAddr> = both.rest().split(' ').map(|at| at.parse().unwrap()).collect();
     assert_ne!(addresses[0], addresses[1]);
+    run.end_with(0);
+}
+
+fn two_masters_cannot_both_own_the_signals(bench: &Bench) {
+    let mut run = bench.start("two_masters listen=@:0 signals");
+    let second = run.fact("second");
+    assert!(second.rest().starts_with("invalid_config signals(true): another master"), "{second:?}");
+    run.end_with(0);
+}
+
+/// A listener that crosses a fork is of no use in the child, and dropping it there does no harm.
+fn values_of_another_process_close_nothing(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 restart=never worker=nested_with_a_listener");
+    assert_eq!(run.fact("accepts").rest(), "NotConnected");
+    assert_eq!(run.fact("files").rest(), "8");
+    run.expect("exited with code 0");
     run.end_with(0);
 }
 

@@ -1,5 +1,7 @@
 //! Workers do not outlive their master, whatever they are doing.
 
+use std::net::TcpStream;
+
 use nix::sys::signal::Signal;
 
 use crate::harness::{Bench, cases};
@@ -9,6 +11,7 @@ cases!("master_killed":
     workers_die_with_the_master_while_one_spins,
     workers_die_with_the_master_while_one_is_stopped,
     workers_die_with_the_master_after_a_change_of_user,
+    workers_die_with_the_master_after_a_change_of_user_in_a_plain_loop,
     nested_workers_die_with_the_outermost_master,
 );
 
@@ -51,6 +54,17 @@ fn workers_die_with_the_master_after_a_change_of_user(bench: &Bench) {
     assert_eq!(client.ask("pdeathsig"), "Some(SIGKILL)");
     run.dies_by(Signal::SIGKILL);
     client.closed();
+    run.end();
+}
+
+/// The same, by the first accept.
+fn workers_die_with_the_master_after_a_change_of_user_in_a_plain_loop(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=changes_user_in_a_plain_loop");
+    let address = run.ready();
+    assert_eq!(run.first("changed").rest(), "None");
+    let _client = TcpStream::connect(address).unwrap();
+    assert_eq!(run.fact("accepted").rest(), "Some(SIGKILL)");
+    run.dies_by(Signal::SIGKILL);
     run.end();
 }
 

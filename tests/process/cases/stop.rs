@@ -10,6 +10,7 @@ cases!("stop":
     orderly_stop_by_term,
     orderly_stop_by_int_to_the_group,
     orderly_stop_finishes_what_was_queued,
+    orderly_stop_refuses_who_comes_too_late,
     orderly_stop_of_all_workers_at_once,
     stop_while_workers_start,
     stop_during_back_off,
@@ -72,6 +73,18 @@ fn orderly_stop_finishes_what_was_queued(bench: &Bench) {
     }
     assert_eq!(run.fact("exit").how(), "code 0, asked");
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    run.end_with(0);
+}
+
+/// Not left to wait in the queue of a worker that is busy finishing.
+fn orderly_stop_refuses_who_comes_too_late(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=lingers");
+    let address = run.ready();
+    run.signal(Signal::SIGTERM);
+    run.fact("lingers");
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    run.expect_once("stopping at once: 1 worker killed");
+    run.signal(Signal::SIGTERM);
     run.end_with(0);
 }
 
@@ -168,6 +181,8 @@ fn stubborn_workers_are_killed_after_the_deadlines(bench: &Bench) {
     let mut run =
         bench.start("cluster mode=run listen=@:0 workers=2 worker=stubborn drain_timeout=50 terminate_timeout=50");
     run.ready();
+    run.expect("has not finished within 50ms: it gets SIGTERM");
+    run.expect("has not ended within 50ms of SIGTERM: it gets SIGKILL");
     run.signal(Signal::SIGTERM);
     run.end_with(0);
     let exits = run.all("exit");

@@ -17,7 +17,7 @@ impl Referee {
         match action {
             Action::Spawn { slot, id } => self.spawn(now, slot.index(), *id),
             Action::Ask { id, within } => self.ask(*id, *within),
-            Action::Signal { id, signal } => self.signal(now, *id, *signal),
+            Action::Signal { id, signal, .. } => self.signal(now, *id, *signal),
             Action::Emit(event) => self.event(now, event),
             Action::Finish(outcome) => self.finish(outcome),
         }

@@ -248,7 +248,7 @@ impl Kernel for SimKernel {
                 Some(OnAsk::Drains(needs)) => self.dies(now + needs, *id, ExitStatus::from_wait_status(0)),
                 Some(OnAsk::Never) | None => {}
             },
-            Action::Signal { id, signal } => self.signalled(now, *id, *signal),
+            Action::Signal { id, signal, .. } => self.signalled(now, *id, *signal),
             Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
