@@ -126,15 +126,16 @@ impl Cluster {
         self
     }
 
-    /// Whether the master owns the process's signals: TERM and INT drain (the same again: at once), QUIT stops at once,
-    /// USR1 has workers reopen their logs. Default: yes for [`run`](Self::run) and its like, no for
-    /// [`start`](Self::start).
+    /// Whether the master owns the process's signals: TERM and INT drain (a second one: at once; INT and TERM within
+    /// 250 ms of each other are one), QUIT stops at once, USR1 has workers reopen their logs. Default: yes for
+    /// [`run`](Self::run) and its like, no for [`start`](Self::start).
     pub fn signals(mut self, own: bool) -> Self {
         self.signals = Some(own);
         self
     }
 
-    /// Called in the master before each fork, for example to flush buffers that a child would inherit.
+    /// Called in the master before each attempt to fork, for example to flush buffers that a child would inherit. A
+    /// panic in it unwinds through the call that forked.
     pub fn before_fork(mut self, hook: impl FnMut(Slot) + 'static) -> Self {
         self.before_fork = Some(Box::new(hook));
         self
@@ -179,6 +180,9 @@ impl Cluster {
     }
 
     /// Starts the cluster and returns its master. Forks here; touches no signal and no child that is not its own.
+    ///
+    /// Without [`signals(true)`](Self::signals) Ctrl-C and SIGTERM end the program as they end any other, and its
+    /// workers at once along with it: catch them and call [`Master::shutdown`] for an orderly stop.
     ///
     /// When it returns, the addresses are claimed and the first workers forked, not yet listening.
     ///

@@ -16,6 +16,13 @@ pub(crate) use settings::{Backoff, Intensity, Settings};
 /// | with exit code 0 | restart | leave the slot empty | leave |
 /// | with another code, by a signal, by a panic | restart | restart | leave |
 /// | with a code of [`no_restart_on`](crate::Cluster::no_restart_on) | leave | leave | leave |
+///
+/// ```
+/// use mio_cluster::{Cluster, Restart};
+///
+/// // Batch jobs: done is done, a crash is tried again, and exit code 3 means that trying again is useless.
+/// let cluster = Cluster::new().restart(Restart::OnFailure).no_restart_on([3]);
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Restart {
@@ -32,6 +39,22 @@ pub enum Restart {
 }
 
 /// When a worker counts as ready. [`Worker::ready`](crate::Worker::ready) makes it ready in either case.
+///
+/// ```no_run
+/// use mio_cluster::{Cluster, ReadyWhen, Worker};
+///
+/// fn serve(mut worker: Worker) -> Result<(), mio_cluster::Error> {
+///     let listener = worker.listen()?;
+///     // … fill the caches …
+///     worker.ready()?;
+/// #   drop(listener);
+///     Ok(())
+/// }
+///
+/// # fn main() -> Result<(), mio_cluster::Error> {
+/// Cluster::new().listen("127.0.0.1:0").ready_when(ReadyWhen::Told).run(serve)
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReadyWhen {

@@ -87,15 +87,15 @@ impl Signal {
     pub const INT: Signal = Signal(2);
     /// Ctrl-\.
     pub const QUIT: Signal = Signal(3);
-    /// The terminal is gone; to the master: a rollout.
+    /// The terminal is gone; to the master: a rolling restart (not in this version).
     pub const HUP: Signal = Signal(1);
     /// To the master: workers reopen their logs.
     pub const USR1: Signal = Signal(10);
-    /// To the master: upgrade the binary.
+    /// To the master: upgrade the binary (not in this version).
     pub const USR2: Signal = Signal(12);
-    /// To the master: one worker more.
+    /// To the master: one worker more (not in this version).
     pub const TTIN: Signal = Signal(21);
-    /// To the master: one worker fewer.
+    /// To the master: one worker fewer (not in this version).
     pub const TTOU: Signal = Signal(22);
 
     /// The first real-time signal that applications may use with glibc and musl alike (both keep 32 and 33; musl also

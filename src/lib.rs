@@ -2,9 +2,44 @@
 //! listener and its own event loop, supervised by a master that touches no connection.
 //!
 //! Start with [`Cluster`]; its worker function gets a [`Worker`], which opens a [`Listener`] for the program's own
-//! [`mio`] loop. A program that has a loop for the master, too, uses [`Cluster::start`] and the [`Master`].
+//! [`mio`] loop.
 //!
-//! The source reads from the bottom up, floor by floor; each module imports only from those above it in this list.
+//! ```no_run
+//! use std::{io, process::ExitCode};
+//! use mio_cluster::{Cluster, Worker, mio::{Events, Interest, Poll, Token}};
+//!
+//! fn main() -> ExitCode {
+//!     Cluster::new().listen("127.0.0.1:8000").workers(2).main(serve)
+//! }
+//!
+//! fn serve(mut worker: Worker) -> io::Result<()> {
+//!     let mut listener = worker.listen()?;
+//!     let mut poll = Poll::new()?;
+//!     let mut events = Events::with_capacity(64);
+//!     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+//!     loop {
+//!         worker.poll(&mut poll, &mut events, None)?;
+//!         let last_turn = worker.is_draining(); // once per turn, or a stop cuts the connections
+//!         while let Ok((connection, _peer)) = listener.accept() {
+//!             drop(connection); // … serve it …
+//!         }
+//!         if last_turn {
+//!             return Ok(());
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! A program that has a loop for the master, too, uses [`Cluster::start`] and the [`Master`], which is one pollable
+//! descriptor.
+//!
+//! **One thread in the master**, now and at every later fork: `fork` copies only the calling thread. Start threads in
+//! the workers.
+//!
+//! **Logs** go through the `log` crate, targets `mio_cluster::master` and `mio_cluster::worker`; without a logger only
+//! what ends a process is printed. **Linux 5.10** or newer.
+
+// The source reads from the bottom up, floor by floor; each module imports only from those above it in this list.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("mio-cluster works on Linux only: it is built on SO_REUSEPORT groups, pidfds and epoll");

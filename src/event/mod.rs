@@ -91,7 +91,7 @@ pub enum Event {
         slot: Slot,
         /// Until the next attempt.
         delay: Duration,
-        /// Attempts in a row that were delayed, this one included.
+        /// Failed starts and too early deaths in a row that were answered by a delay, this one included.
         deaths: u32,
     },
     /// The cluster stops; no worker is forked any more.
@@ -116,6 +116,13 @@ impl fmt::Display for WorkerRef {
 }
 
 /// On whose account a worker ended.
+///
+/// ```
+/// use mio_cluster::Cause;
+///
+/// assert!(Cause::Asked.asked());
+/// assert!(!Cause::Killed.asked()); // so a program that forks by hand forks a replacement
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cause {

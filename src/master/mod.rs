@@ -149,6 +149,25 @@ impl Master {
     /// ([`is_never_ready`](Error::is_never_ready)), restarting was given up ([`is_gave_up`](Error::is_gave_up)),
     /// workers that may not be restarted ended badly. Before that, only if the operating system refuses the master's
     /// own descriptors.
+    ///
+    /// ```no_run
+    /// use mio_cluster::{Cluster, mio::{Events, Interest, Poll, Token}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut master = Cluster::new().listen("127.0.0.1:0").start(|mut worker| worker.listen().map(drop))?;
+    /// let mut poll = Poll::new()?;
+    /// poll.registry().register(&mut master, Token(0), Interest::READABLE)?;
+    /// let mut events = Events::with_capacity(8);
+    /// while !master.is_finished() {
+    ///     poll.poll(&mut events, None)?; // beside the program's own sources
+    ///     master.dispatch()?;
+    ///     while let Some(event) = master.next_event() {
+    ///         println!("{}", event.to_json());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn dispatch(&mut self) -> Result<()> {
         self.check_process()?;
         self.unfinished = true;
