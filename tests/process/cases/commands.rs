@@ -58,9 +58,10 @@ fn manual_forks_again_from_the_last_exit(bench: &Bench) {
 fn manual_forks_nothing_by_itself(bench: &Bench) {
     let mut run = bench.start("cluster listen=@:0 manual");
     run.expect("was killed by SIGKILL");
-    run.tell("fork");
-    run.tell("fork");
-    run.fact_of("ready", 2);
+    for id in 1..=2 {
+        run.tell("fork");
+        run.fact_of("ready", id);
+    }
     run.tell("kill 1 9");
     run.fact_of("exit", 1);
     run.tell("fork");
