@@ -6,7 +6,7 @@
 use std::{os::fd::OwnedFd, time::Instant};
 
 use super::{Master, TARGET, reactor::Ready, signals::Wish};
-use crate::{channel::Incoming, error::Result, id::WorkerId, net::door, wire::Frame};
+use crate::{channel::Incoming, error::Result, event::ExitStatus, id::WorkerId, net::door, wire::Frame};
 
 impl Master {
     pub(super) fn take_in(&mut self, now: Instant, ready: &[Ready]) -> Result<()> {
@@ -71,7 +71,10 @@ impl Master {
         let status = match child.reap() {
             Ok(Some(status)) => status,
             Ok(None) => return,
-            Err(error) => return log::error!(target: TARGET, "reaping worker {id} (pid {}): {error}", child.pid()),
+            Err(error) => {
+                log::error!(target: TARGET, "reaping worker {id} (pid {}): {error}; it counts as ended", child.pid());
+                ExitStatus::unknown()
+            }
         };
         self.take_packets(now, id, PACKETS_AT_EXIT);
         // A descendant of the worker may hold its end open, and a child of this program a copy of ours.
