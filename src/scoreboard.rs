@@ -1,7 +1,7 @@
 //! The scoreboard: one page of shared memory per live worker process, its seat.
 //!
-//! Atomics only, made before the first fork. A seat belongs to a process, not to a slot: it is taken before the fork
-//! and cleared after the reap, so a new process never finds what an old one left.
+//! Atomics only, made before the first fork. A seat belongs to a process, not to a slot: it is taken and
+//! cleared before the fork and given back after the reap, so a new process never finds what an old one left.
 
 use std::{
     io,

@@ -37,18 +37,14 @@ pub(super) enum Wish {
 impl Signals {
     /// INT, HUP and QUIT that are ignored (nohup, background jobs of simple shells) stay ignored.
     pub(super) fn own(reactor: &Reactor) -> Result<Self> {
-        let ignorable = [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
-        let kept = |signal: &i32| !(ignorable.contains(signal) && is_ignored(*signal));
-        let signals: Vec<i32> = OWNED.into_iter().filter(kept).collect();
         let step = |error| Error::system("taking over the master's signals", error);
         let owner = Ownership::take()?;
-        let names: Vec<String> = ignorable
-            .iter()
-            .filter(|signal| is_ignored(**signal))
-            .map(|raw| Signal::from_raw(*raw).to_string())
-            .collect();
-        if !names.is_empty() {
-            log::info!(target: super::TARGET, "ignored since the start (nohup, or & in a script), and still: {}", names.join(", "));
+        let (ignored, signals): (Vec<i32>, Vec<i32>) =
+            OWNED.into_iter().partition(|signal| IGNORABLE.contains(signal) && is_ignored(*signal));
+        if !ignored.is_empty() {
+            let names: Vec<String> = ignored.into_iter().map(|raw| Signal::from_raw(raw).to_string()).collect();
+            let names = names.join(", ");
+            log::info!(target: super::TARGET, "ignored since the start (nohup, or & in a script), and still: {names}");
         }
         let before = SignalMask::block(&signals).map_err(step)?;
         let watched = SignalFd::new(&signals).and_then(|fd| reactor.add(&fd, Ready::Signals).map(|()| fd));
@@ -121,6 +117,9 @@ impl Wish {
 
 /// A process id; 0 is nobody.
 static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// What nohup and simple shells make a program ignore.
+const IGNORABLE: [i32; 3] = [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 const OWNED: [i32; 8] = [
     libc::SIGTERM,

@@ -72,10 +72,15 @@ fn foreign_user(bind: &Bind, me: u32, owner: u32, source: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     use super::*;
-    use crate::{config::resolve, net::Claim};
+    use crate::{
+        config::{Listen, resolve},
+        net::Claim,
+    };
 
     #[test]
     fn strange_sockets_are_not_admitted() {
@@ -92,6 +97,24 @@ mod tests {
         assert!(reason(&door).contains("listens already"));
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(reason(&file).contains("examining the socket"));
+    }
+
+    #[test]
+    fn options_of_the_address_are_those_of_the_socket() {
+        for (nodelay, backlog) in [(true, 7), (false, 3)] {
+            let listen = Listen::from("127.0.0.1:0").nodelay(nodelay).backlog(backlog);
+            let claim = Claim::take(&resolve(&[listen]).unwrap()[0]).unwrap();
+            let door = super::bind(claim.bind(), claim.owner()).unwrap();
+            admit(claim.bind(), &door).unwrap();
+            // The kernel queues one more than the backlog, then drops whoever knocks.
+            let _queued: Vec<TcpStream> = (0..=backlog).map(|_| TcpStream::connect(claim.bind().at).unwrap()).collect();
+            let late = stream_socket(claim.bind().at).unwrap();
+            assert!(late.connect(&claim.bind().at.into()).is_err(), "it is in progress");
+            let mut fds = [PollFd::new(late.as_fd(), PollFlags::POLLOUT)];
+            assert_eq!(poll(&mut fds, PollTimeout::ZERO).unwrap(), 0, "and not connected");
+            let (accepted, _) = SockRef::from(&door).accept().unwrap();
+            assert_eq!(accepted.tcp_nodelay().unwrap(), nodelay, "inherited from the listener");
+        }
     }
 
     trait AsFdDyn {

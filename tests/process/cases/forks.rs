@@ -7,6 +7,7 @@ cases!("forks":
     second_thread_later,
     limit_of_processes,
     limit_of_processes_at_start,
+    limit_of_descriptors,
     hook_before_each_fork,
 );
 
@@ -84,6 +85,31 @@ fn limit_of_processes(bench: &Bench) {
     run.expect_once("ERROR mio_cluster::master: slot 0: forking a worker failed, it is tried again");
     run.expect("delayed start number");
     run.log("slot 0: forking works again");
+    bench.ask(address, "who");
+    run.tell("stop");
+    run.end_with(0);
+}
+
+/// The socket that a worker hands over is lost on the way, then the replacement cannot be forked; both say what is missing.
+fn limit_of_descriptors(bench: &Bench) {
+    let mut run = bench.start("cluster listen=@:0 backoff=5,20");
+    let address = run.ready();
+    let mut client = bench.connect(address);
+    client.ask("who");
+    run.tell("files 3");
+    run.fact("limited");
+    run.expect_once("failed: listening on");
+    run.expect_once("exited with code 1");
+    client.say("relisten");
+    assert!(
+        run.log("worker 1 (slot 0) failed").contains("the master could not take the socket, it is out of descriptors")
+    );
+    let failed = run.fact("fork_failed");
+    assert!(failed.field("error").unwrap().contains("the master is out of descriptors (`ulimit -n`)"), "{failed:?}");
+    run.expect_once("ERROR mio_cluster::master: slot 0: forking a worker failed, it is tried again");
+    run.expect("delayed start number");
+    run.tell("files 1024");
+    run.fact_of("ready", 2);
     bench.ask(address, "who");
     run.tell("stop");
     run.end_with(0);
