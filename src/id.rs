@@ -44,6 +44,13 @@ impl fmt::Display for WorkerId {
 ///
 /// It survives restarts: the replacement of a dead worker takes its slot, so a slot is what CPU pinning, statistics and
 /// file names are keyed by.
+///
+/// ```no_run
+/// fn serve(worker: mio_cluster::Worker) {
+///     let log = format!("/var/log/server.{}.log", worker.slot());
+/// #   drop(log);
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Slot(u16);
 

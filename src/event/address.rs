@@ -3,6 +3,19 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 /// An address that the cluster serves, with its real port. `Display` is `127.0.0.1:8000`.
+///
+/// ```no_run
+/// use mio_cluster::{Cluster, Listen};
+///
+/// # fn main() -> Result<(), mio_cluster::Error> {
+/// let cluster = Cluster::new().listen(Listen::from("127.0.0.1:0").name("http"));
+/// let master = cluster.start(|mut worker| worker.listen().map(drop))?;
+/// let http = &master.addresses()[0];
+/// assert_eq!(http.name(), "http");
+/// assert_ne!(http.socket_addr().unwrap().port(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Address {
     name: Arc<str>,

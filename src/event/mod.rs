@@ -98,7 +98,15 @@ pub enum Event {
     Stopping(Shutdown),
 }
 
-/// Which worker an event is about.
+/// Which worker an event is about. `Display` is `worker 1 (slot 0, pid 4242)`.
+///
+/// ```
+/// use mio_cluster::{Event, WorkerRef};
+///
+/// fn newcomer(event: &Event) -> Option<WorkerRef> {
+///     if let Event::Ready(worker) = event { Some(*worker) } else { None }
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct WorkerRef {
     /// Its stable place.
@@ -156,6 +164,14 @@ impl Cause {
 }
 
 /// How a cluster stops.
+///
+/// ```
+/// use mio_cluster::{Master, Shutdown};
+///
+/// fn patience_is_over(master: &mut Master) {
+///     master.shutdown(Shutdown::Now); // also after `Shutdown::Drain`
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Shutdown {
@@ -166,6 +182,14 @@ pub enum Shutdown {
 }
 
 /// A live worker, as [`Master::workers`](crate::Master::workers) lists it.
+///
+/// ```
+/// use mio_cluster::{Master, State};
+///
+/// fn ready(master: &Master) -> usize {
+///     master.workers().filter(|worker| worker.state == State::Ready).count()
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WorkerInfo {
@@ -196,6 +220,20 @@ pub enum State {
 }
 
 /// What a worker hears from its master; pulled with [`Worker::next_event`](crate::Worker::next_event).
+///
+/// ```
+/// use mio_cluster::{Worker, WorkerEvent};
+///
+/// fn listen_to_the_master(worker: &mut Worker) {
+///     while let Some(event) = worker.next_event() {
+///         match event {
+///             WorkerEvent::Drain { within } => println!("to be finished within {within:?}"),
+///             WorkerEvent::ReopenLogs => { /* … */ }
+///             _ => {}
+///         }
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WorkerEvent {

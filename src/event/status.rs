@@ -8,6 +8,14 @@ use crate::id::Signal;
 ///
 /// Unlike [`std::process::ExitStatus`] it can say "unknown": when the program that embeds the master ignores SIGCHLD or
 /// reaps all children itself, and the kernel (before Linux 6.15) does not keep the status.
+///
+/// ```
+/// use mio_cluster::{ExitStatus, Signal};
+///
+/// fn ran_out_of_memory(status: ExitStatus) -> bool {
+///     status.signal() == Some(Signal::KILL) // the kernel's way
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExitStatus(Ended);
 
