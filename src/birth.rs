@@ -7,6 +7,7 @@ use crate::{
     config::Bind,
     id::{Slot, WorkerId},
     scoreboard::Seat,
+    sys::owned::Owned,
 };
 
 pub(crate) struct Birth {
@@ -19,6 +20,10 @@ pub(crate) struct Birth {
     pub(crate) binds: Arc<[Bind]>,
     /// The user that owns the claims.
     pub(crate) owner: u32,
+    /// The master keeps duplicates of the worker's sockets.
+    pub(crate) custody: bool,
+    /// Sockets of an earlier worker of this slot, by the place of their address in `binds`.
+    pub(crate) doors: Vec<(usize, Owned)>,
     pub(crate) drain_timeout: Duration,
 }
 

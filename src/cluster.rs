@@ -76,6 +76,17 @@ impl Cluster {
         self
     }
 
+    /// Whether the master keeps a duplicate of each worker's listening socket; default yes. The clients in the queue of a
+    /// worker that dies are then served by its replacement instead of being reset. With `false` each worker's sockets
+    /// end along with it.
+    ///
+    /// A socket is kept for a replacement that starts at once. It is shut when the slot backs off or gets no further
+    /// worker, and when no worker has accepted on it for 100 ms.
+    pub fn keep_listeners(mut self, keep: bool) -> Self {
+        self.settings.keep_listeners = keep;
+        self
+    }
+
     /// Which workers are followed by another one; default [`Restart::Always`].
     pub fn restart(mut self, policy: Restart) -> Self {
         self.settings.restart = policy;

@@ -15,7 +15,7 @@ use crate::{
     event::{Event, ExitStatus},
     id::{Signal, Slot, WorkerId},
     scoreboard::{LAYOUT, Seat},
-    supervisor::{Action, Outcome, SpawnFailure, Why},
+    supervisor::{Action, Outcome, SpawnFailure, Surrender, Why},
     sys::{
         fork::{Forked, Refused},
         pidfd::PidFd,
@@ -32,6 +32,7 @@ impl Master {
                 Action::Spawn { slot, id } => self.spawn(now, slot, id),
                 Action::Ask { id, within } => self.ask(now, id, within),
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
+                Action::Shut { slot, address, why } => self.shut(slot, address, why),
                 Action::Emit(event) => self.emit(now, event),
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
@@ -78,7 +79,7 @@ impl Master {
         let hello = ours.send(&Frame::hello(LAYOUT, self.process), &[]);
         match hello.map_err(Refused::System).and_then(|()| fork::fork()) {
             Ok(Forked::Child) => self.be_born(slot, id, theirs, seat),
-            Ok(Forked::Parent { pid, pidfd: Some(pidfd) }) => Ok(self.adopt(id, pid, pidfd, ours, seat)?),
+            Ok(Forked::Parent { pid, pidfd: Some(pidfd) }) => Ok(self.adopt(slot, id, pid, pidfd, ours, seat)?),
             Ok(Forked::Parent { pid, pidfd: None }) => {
                 self.seats.give_back(seat);
                 Ok((pid, None))
@@ -92,8 +93,18 @@ impl Master {
 
     /// In the child.
     fn be_born(&mut self, slot: Slot, id: WorkerId, channel: Channel, seat: Seat) -> ! {
-        let (binds, owner, drain_timeout) = (Arc::clone(self.ports.binds()), self.ports.owner(), self.drain_timeout);
-        let birth = Birth { slot, id, master: self.process, channel, seat: seat.share(), binds, owner, drain_timeout };
+        let birth = Birth {
+            slot,
+            id,
+            master: self.process,
+            channel,
+            seat: seat.share(),
+            binds: Arc::clone(self.ports.binds()),
+            owner: self.ports.owner(),
+            custody: self.custody.is_on(),
+            doors: self.custody.inheritance(slot),
+            drain_timeout: self.drain_timeout,
+        };
         // Never dropped: its place is the master's.
         std::mem::forget(seat);
         let launch = self.launch.take();
@@ -110,6 +121,7 @@ impl Master {
     /// Watches the new child; if that fails it must not live unwatched.
     fn adopt(
         &mut self,
+        slot: Slot,
         id: WorkerId,
         pid: u32,
         pidfd: PidFd,
@@ -118,7 +130,7 @@ impl Master {
     ) -> io::Result<(u32, Option<Child>)> {
         let watched =
             self.reactor.add(&pidfd, Ready::Child(id)).and_then(|()| self.reactor.add(&channel, Ready::Channel(id)));
-        let child = Child::new(pid, pidfd, channel, seat);
+        let child = Child::new(slot, pid, pidfd, channel, seat);
         match watched {
             Ok(()) => Ok((pid, Some(child))),
             Err(error) => {
@@ -159,6 +171,15 @@ impl Master {
         }
     }
 
+    fn shut(&mut self, slot: Slot, address: usize, why: Surrender) {
+        let at = &self.ports.addresses()[address];
+        match self.custody.give_up(slot, address) {
+            Ok(Some(waiting)) => self.report.gave_up(slot, at, why, waiting),
+            Ok(None) => {}
+            Err(error) => log::error!(target: TARGET, "shutting the socket of slot {slot} at {at}: {error}"),
+        }
+    }
+
     fn emit(&mut self, now: Instant, event: Event) {
         self.report.event(now, &event, self.crew.len());
         self.events.push_back(event);
@@ -167,6 +188,7 @@ impl Master {
     /// The last action: ports and signals are given back.
     fn finish(&mut self, now: Instant, outcome: Outcome) {
         self.report.finished(now, &outcome);
+        self.custody.give_up_all();
         self.ports.give_back();
         if let Some(signals) = self.signals.take() {
             if let Err(error) = self.reactor.remove(&signals) {

@@ -6,7 +6,7 @@ use super::TARGET;
 use crate::{
     channel::Channel,
     event::ExitStatus,
-    id::{Signal, WorkerId},
+    id::{Signal, Slot, WorkerId},
     scoreboard::Seat,
     sys::{pidfd::PidFd, reap},
     wire::Frame,
@@ -16,6 +16,7 @@ use crate::{
 pub(super) type Crew = BTreeMap<WorkerId, Child>;
 
 pub(super) struct Child {
+    slot: Slot,
     pid: u32,
     pidfd: PidFd,
     seat: Seat,
@@ -26,8 +27,12 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn new(pid: u32, pidfd: PidFd, channel: Channel, seat: Seat) -> Self {
-        Self { pid, pidfd, seat, channel: Some(channel), garbles: false }
+    pub(super) fn new(slot: Slot, pid: u32, pidfd: PidFd, channel: Channel, seat: Seat) -> Self {
+        Self { slot, pid, pidfd, seat, channel: Some(channel), garbles: false }
+    }
+
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
     }
 
     pub(super) fn pid(&self) -> u32 {

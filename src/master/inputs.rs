@@ -5,8 +5,10 @@
 
 use std::{os::fd::OwnedFd, time::Instant};
 
-use super::{Master, TARGET, reactor::Ready, signals::Wish};
-use crate::{channel::Incoming, error::Result, event::ExitStatus, id::WorkerId, net::door, wire::Frame};
+use super::{Master, TARGET, crew::Child, reactor::Ready, signals::Wish};
+use crate::{
+    channel::Incoming, error::Result, event::ExitStatus, id::WorkerId, net::door, sys::owned::Owned, wire::Frame,
+};
 
 impl Master {
     pub(super) fn take_in(&mut self, now: Instant, ready: &[Ready]) -> Result<()> {
@@ -95,8 +97,8 @@ impl Master {
             Frame::Listen { address } => self.open(now, id, address, descriptors),
             Frame::Ready => self.supervisor.handle_ready(now, id),
             Frame::Leaving => self.supervisor.handle_leaving(now, id),
-            // The kernel has taken the socket out of the group already.
-            Frame::Closed { .. } => {}
+            Frame::Opened { address } => self.opened(now, id, address),
+            Frame::Closed { address } => self.supervisor.handle_closed(now, id, usize::from(address)),
             // Of a later version.
             Frame::Message { .. } => {}
             Frame::Granted { .. } | Frame::Refused { .. } | Frame::Drain { .. } | Frame::ReopenLogs => {
@@ -105,17 +107,20 @@ impl Master {
         }
     }
 
-    /// Checks the worker's socket and opens it for connections: in one place, so that sockets join the kernel's group
-    /// in one order.
-    fn open(&mut self, now: Instant, id: WorkerId, index: u16, descriptors: Vec<OwnedFd>) {
-        let opened = match (self.ports.binds().get(usize::from(index)), descriptors.first()) {
-            (Some(bind), Some(socket)) => door::admit(bind, socket),
-            (None, _) => return self.garbled(id, &format!("there is no address number {index}")),
-            (Some(_), None) => return self.garbled(id, "a listen request without its socket"),
-        };
-        match opened {
+    /// Checks the worker's socket, opens it for connections, in one place, so that sockets join the kernel's group in one
+    /// order, and keeps it.
+    fn open(&mut self, now: Instant, id: WorkerId, index: u16, mut descriptors: Vec<OwnedFd>) {
+        let address = usize::from(index);
+        let Some(slot) = self.crew.get(&id).map(Child::slot) else { return };
+        if !self.custody.is_on() {
+            return self.garbled(id, "a socket, which this cluster leaves to its workers");
+        }
+        let Some(bind) = self.ports.binds().get(address) else { return self.no_such_address(id, index) };
+        let Some(socket) = descriptors.pop() else { return self.garbled(id, "a listen request without its socket") };
+        match door::admit(bind, &socket, self.custody.held(slot, address)) {
             Ok(()) => {
-                self.supervisor.handle_listening(now, id, &self.ports.addresses()[usize::from(index)]);
+                self.custody.keep(slot, address, Owned::new(socket));
+                self.supervisor.handle_listening(now, id, address);
                 self.answer(id, &Frame::Granted { address: index });
             }
             Err(error) => {
@@ -124,6 +129,18 @@ impl Master {
                 self.answer(id, &Frame::Refused { address: index, lost: false, reason });
             }
         }
+    }
+
+    /// The worker has opened its socket itself and keeps it to itself.
+    fn opened(&mut self, now: Instant, id: WorkerId, index: u16) {
+        if usize::from(index) >= self.ports.binds().len() {
+            return self.no_such_address(id, index);
+        }
+        self.supervisor.handle_listening(now, id, usize::from(index));
+    }
+
+    fn no_such_address(&mut self, id: WorkerId, index: u16) {
+        self.garbled(id, &format!("there is no address number {index}"));
     }
 
     fn broadcast(&mut self, frame: &Frame) {

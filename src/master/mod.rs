@@ -7,6 +7,7 @@
 
 mod actions;
 mod crew;
+mod custody;
 mod inputs;
 mod reactor;
 mod report;
@@ -21,6 +22,7 @@ use std::{
 
 use self::{
     crew::Crew,
+    custody::Custody,
     reactor::{Reactor, Ready},
     report::Report,
     signals::Signals,
@@ -69,6 +71,7 @@ pub struct Master {
     reactor: Reactor,
     signals: Option<Signals>,
     ports: Ports,
+    custody: Custody,
     seats: Seats,
     buffer: Buffer,
     events: VecDeque<Event>,
@@ -118,12 +121,14 @@ impl Master {
         report.started(&settings, ports.addresses());
         role::become_master();
         let (process, drain_timeout) = (std::process::id(), settings.drain_timeout);
+        let custody = Custody::new(settings.keep_listeners);
         let mut master = Self {
             supervisor: Supervisor::new(settings, process, ports.addresses().to_vec(), seed()),
             crew: Crew::new(),
             reactor,
             signals,
             ports,
+            custody,
             seats,
             buffer: Buffer::default(),
             events: VecDeque::new(),
@@ -315,6 +320,7 @@ impl Drop for Master {
     fn drop(&mut self) {
         if self.process == std::process::id() {
             self.crew.values().for_each(|child| child.kill_and_reap());
+            self.custody.give_up_all();
         }
         // Workers run copies of it; whatever it captured was never the master's to end.
         std::mem::forget(self.launch.take());

@@ -10,7 +10,7 @@ use crate::{
     config::Settings,
     event::{Address, Cause, Event, ExitStatus, Shutdown, WorkerRef},
     id::{Slot, WorkerId},
-    supervisor::{Outcome, Why},
+    supervisor::{Outcome, Surrender, Why},
 };
 
 pub(super) struct Report {
@@ -127,6 +127,18 @@ impl Report {
             // Said along with the exit, or with the stop.
             Why::Program | Why::Deaf | Why::NotReady | Why::AtOnce => {}
         }
+    }
+
+    /// A socket is shut; `waiting` clients were in its queue.
+    pub(super) fn gave_up(&self, slot: Slot, at: &Address, why: Surrender, waiting: u32) {
+        let because = match why {
+            Surrender::BackOff => "its next worker starts later",
+            Surrender::Left => "it gets no further worker",
+            Surrender::Unattended => "no worker has accepted there for 100 ms",
+        };
+        let clients = count(waiting as usize, "waiting client");
+        let level = if waiting > 0 { log::Level::Warn } else { log::Level::Debug };
+        log::log!(target: TARGET, level, "slot {slot} gives up its socket at {at}: {because}; {clients} reset");
     }
 
     fn fork_failed(&mut self, slot: Slot, reason: &str) {

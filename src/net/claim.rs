@@ -112,7 +112,7 @@ mod tests {
             let claim = Claim::take(&bind(text)).unwrap();
             let doors = [0, 1].map(|_| door::bind(claim.bind(), claim.owner()).unwrap());
             for door in &doors {
-                door::admit(claim.bind(), door).unwrap();
+                door::admit(claim.bind(), door, None).unwrap();
             }
             TcpStream::connect(claim.bind().at).unwrap();
             assert!(Claim::take(claim.bind()).is_err());

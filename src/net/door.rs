@@ -1,15 +1,22 @@
-//! A door: the listening socket of one worker at one address. The worker binds it, the master opens it.
+//! A door: the listening socket of one slot at one address. A worker binds it, the master opens it and keeps a
+//! duplicate, through which it outlives its worker.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+};
 
-use nix::unistd::{Uid, fchown, geteuid};
+use nix::{
+    sys::socket::{Shutdown, shutdown},
+    unistd::{Uid, fchown, geteuid},
+};
 use socket2::{SockRef, Type};
 
 use super::{claim::stream_socket, refused};
 use crate::{
     config::Bind,
     error::{Error, Kind, Result},
-    sys::owned::Owned,
+    sys::{owned::Owned, queue},
 };
 
 /// In the worker: a socket bound beside the claim, not yet listening.
@@ -36,10 +43,11 @@ pub(crate) fn bind(bind: &Bind, owner: u32) -> Result<Owned> {
     Ok(Owned::new(socket))
 }
 
-/// In the master: checks that the socket is what a worker should hand over, then opens it for connections.
+/// In the master: checks that the socket is what a worker should hand over, then opens it for connections. `held`: what
+/// the master has for the same slot and address; only that may listen already, in the hands of a replacement.
 ///
 /// **Errors**: it is another kind of socket, at another address, listening already, or without SO_REUSEPORT.
-pub(crate) fn admit(bind: &Bind, door: impl AsFd) -> Result<()> {
+pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Result<()> {
     let socket = SockRef::from(&door);
     let wrong = |what: &str| Error::new(Kind::InvalidConfig, format!("the socket for {} {what}", bind.at));
     let step = |source: io::Error| Error::system(format!("examining the socket for {}", bind.at), source);
@@ -54,11 +62,34 @@ pub(crate) fn admit(bind: &Bind, door: impl AsFd) -> Result<()> {
     if !socket.reuse_port().map_err(step)? {
         return Err(wrong("is without SO_REUSEPORT"));
     }
-    if socket.is_listener().map_err(step)? {
-        return Err(wrong("listens already"));
-    }
+    // The last owner may have made it a blocking one, and that is shared by all duplicates.
     socket.set_nonblocking(true).map_err(step)?;
-    socket.listen(bind.backlog).map_err(|source| refused("listening on", bind, source))
+    match (socket.is_listener().map_err(step)?, held) {
+        (false, _) => open(bind, &door),
+        (true, Some(held)) if is_same(&SockRef::from(held), &socket) => Ok(()),
+        (true, _) => Err(wrong("listens already")),
+    }
+}
+
+/// Takes connections from now on.
+pub(crate) fn open(bind: &Bind, door: impl AsFd) -> Result<()> {
+    SockRef::from(&door).listen(bind.backlog).map_err(|source| refused("listening on", bind, source))
+}
+
+/// Leaves the kernel's group at once, however many duplicates live on in other processes; clients that wait are reset.
+/// Tells how many did, or `None` if the socket no longer listened.
+pub(crate) fn shut(door: impl AsFd) -> io::Result<Option<u32>> {
+    if !SockRef::from(&door).is_listener()? {
+        return Ok(None);
+    }
+    let waiting = queue::waiting(&door)?;
+    shutdown(door.as_fd().as_raw_fd(), Shutdown::Read)?;
+    Ok(Some(waiting))
+}
+
+/// By the kernel's own number of the socket; descriptors of one socket differ.
+fn is_same(one: &SockRef<'_>, other: &SockRef<'_>) -> bool {
+    matches!((one.cookie(), other.cookie()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn foreign_user(bind: &Bind, me: u32, owner: u32, source: io::Error) -> Error {
@@ -86,14 +117,14 @@ mod tests {
     fn strange_sockets_are_not_admitted() {
         let claim = Claim::take(&resolve(&["127.0.0.1:0".into()]).unwrap()[0]).unwrap();
         let (mine, owner) = (claim.bind(), claim.owner());
-        let reason = |door: &dyn AsFdDyn| admit(mine, door.fd()).unwrap_err().to_string();
+        let reason = |door: &dyn AsFdDyn| admit(mine, door.fd(), None).unwrap_err().to_string();
         assert!(reason(&UdpSocket::bind("127.0.0.1:0").unwrap()).contains("not a stream socket"));
         assert!(reason(&TcpListener::bind("127.0.0.1:0").unwrap()).contains("is bound to 127.0.0.1:"));
         let door = super::bind(mine, owner).unwrap();
         SockRef::from(&door).set_reuse_port(false).unwrap();
         assert!(reason(&door).contains("without SO_REUSEPORT"));
         SockRef::from(&door).set_reuse_port(true).unwrap();
-        admit(mine, &door).unwrap();
+        admit(mine, &door, None).unwrap();
         assert!(reason(&door).contains("listens already"));
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(reason(&file).contains("examining the socket"));
@@ -105,7 +136,7 @@ mod tests {
             let listen = Listen::from("127.0.0.1:0").nodelay(nodelay).backlog(backlog);
             let claim = Claim::take(&resolve(&[listen]).unwrap()[0]).unwrap();
             let door = super::bind(claim.bind(), claim.owner()).unwrap();
-            admit(claim.bind(), &door).unwrap();
+            admit(claim.bind(), &door, None).unwrap();
             // The kernel queues one more than the backlog, then drops whoever knocks.
             let _queued: Vec<TcpStream> = (0..=backlog).map(|_| TcpStream::connect(claim.bind().at).unwrap()).collect();
             let late = stream_socket(claim.bind().at).unwrap();

@@ -15,6 +15,7 @@
 //! `Disconnect` before `Exit`; a worker that skips a step (ready before online) is taken through the steps in order;
 //! one that is to leave, or whose channel is closed, takes no further steps.
 
+mod doors;
 mod pace;
 mod post;
 mod process;
@@ -29,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::stop::Outcome;
+pub(crate) use self::{doors::Surrender, stop::Outcome};
 use self::{
     pace::{Budget, Jitter},
     post::{Awaits, First, Post, PostState},
@@ -65,6 +66,8 @@ pub(crate) enum Action {
     Ask { id: WorkerId, within: Duration },
     /// Send a signal.
     Signal { id: WorkerId, signal: Signal, why: Why },
+    /// Shut the door of this slot at this address, by its place in the builder's order.
+    Shut { slot: Slot, address: usize, why: Surrender },
     /// Hand an event to the program.
     Emit(Event),
     /// The cluster has ended. The last action, and the only one of its kind.
@@ -172,7 +175,7 @@ impl Supervisor {
         self.emit(Event::ForkFailed { slot, id, error });
         if !matches!(self.course, Course::Running) {
             self.posts[index].state = PostState::Vacant;
-            return;
+            return self.give_up_doors(index, Surrender::Left);
         }
         match failure {
             SpawnFailure::Threads => {
@@ -194,20 +197,6 @@ impl Supervisor {
     pub(crate) fn handle_online(&mut self, now: Instant, id: WorkerId) {
         let Some(index) = self.hear(now, id) else { return };
         self.came_online(now, index);
-    }
-
-    /// A socket of the worker takes connections at `address`.
-    pub(crate) fn handle_listening(&mut self, now: Instant, id: WorkerId, address: &Address) {
-        let Some(index) = self.hear(now, id) else { return };
-        self.came_online(now, index);
-        let all = self.addresses.len();
-        let Some(process) = self.posts[index].live_mut() else { return };
-        let Some(listening) = process.listens_at(address) else { return };
-        let event = Event::Listening { worker: process.worker, address: address.clone() };
-        self.emit(event);
-        if listening == all && self.settings.ready_when == ReadyWhen::Listening {
-            self.became_ready(now, index);
-        }
     }
 
     /// The worker says that it may be counted on.
@@ -250,16 +239,21 @@ impl Supervisor {
         let uptime = now.saturating_duration_since(process.forked);
         self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
         self.posts[index].pace.ended(now, process.ready_since);
+        self.leave_doors(now, index, id);
         if cause.asked() {
             self.posts[index].left();
+            self.give_up_doors(index, Surrender::Left);
         } else if matches!(self.course, Course::Running) {
             self.replace(now, index, &process, status);
+        } else {
+            self.give_up_doors(index, Surrender::Left);
         }
     }
 
     /// Time has passed: starts what is due and acts on missed deadlines.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         for index in 0..self.posts.len() {
+            self.give_up_unattended(now, index);
             match &self.posts[index].state {
                 PostState::Vacant | PostState::Retired(_) | PostState::Spawning { .. } => {}
                 PostState::Due { id, at, .. } if *at <= now => {
@@ -294,6 +288,7 @@ impl Supervisor {
             Course::Running | Course::Stopping { .. } => return,
         };
         self.course = Course::Finished;
+        (0..self.posts.len()).for_each(|index| self.give_up_doors(index, Surrender::Left));
         self.actions.push_back(Action::Finish(outcome));
     }
 

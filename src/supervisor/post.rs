@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{
+    doors::Doors,
     pace::Pace,
     process::{Phase, Process},
 };
@@ -12,6 +13,7 @@ use crate::{event::ExitStatus, id::WorkerId};
 pub(super) struct Post {
     pub(super) state: PostState,
     pub(super) pace: Pace,
+    pub(super) doors: Doors,
     pub(super) first: First,
 }
 
@@ -55,7 +57,7 @@ pub(super) enum First {
 
 impl Post {
     pub(super) fn new() -> Self {
-        Self { state: PostState::Vacant, pace: Pace::default(), first: First::Settled }
+        Self { state: PostState::Vacant, pace: Pace::default(), doors: Doors::default(), first: First::Settled }
     }
 
     pub(super) fn is_spawning(&self, wanted: WorkerId) -> bool {
@@ -81,11 +83,12 @@ impl Post {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match &self.state {
+        let own = match &self.state {
             PostState::Due { at, .. } => Some(*at),
             PostState::Live(process) => process.deadline(),
             PostState::Vacant | PostState::Retired(_) | PostState::Spawning { .. } => None,
-        }
+        };
+        own.into_iter().chain(self.doors.deadline()).min()
     }
 
     pub(super) fn refused(&mut self, now: Instant, how: String) {

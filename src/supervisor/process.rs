@@ -95,6 +95,13 @@ impl Process {
         }
     }
 
+    pub(super) fn is_leaving(&self) -> bool {
+        match self.phase {
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => true,
+            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => false,
+        }
+    }
+
     /// It is to leave, or says that it does. True if that is news.
     pub(super) fn leave(&mut self, now: Instant, deadline: Instant) -> bool {
         match self.phase {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Supervisor,
+    doors::Surrender,
     post::{Awaits, PostState},
     process::Process,
     stop::Outcome,
@@ -30,6 +31,7 @@ impl Supervisor {
         }
         if !self.is_restarted(status) {
             self.posts[index].state = PostState::Retired(status);
+            self.give_up_doors(index, Surrender::Left);
         } else if self.budget.exceeded_by_restart_at(now) {
             self.begin_stop(now, Shutdown::Drain, None, Outcome::GaveUp(self.settings.intensity));
         } else {
@@ -57,6 +59,7 @@ impl Supervisor {
         if !delay.is_zero() {
             let deaths = self.posts[index].pace.delayed();
             self.emit(Event::Backoff { slot: Slot::from_index(index), delay, deaths });
+            self.give_up_doors(index, Surrender::BackOff);
         }
         self.posts[index].state = PostState::Due { id, at: now + delay, awaits: Awaits::Time };
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Course, Milestone, Supervisor, Why,
+    Action, Course, Milestone, Supervisor, Surrender, Why,
     post::{First, PostState},
     process::Phase,
 };
@@ -91,7 +91,9 @@ impl Supervisor {
                 withdrawn.push(*id);
                 false
             }
-            Action::Ask { .. } | Action::Signal { .. } | Action::Emit(_) | Action::Finish(_) => true,
+            Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } | Action::Emit(_) | Action::Finish(_) => {
+                true
+            }
         });
         for index in 0..self.posts.len() {
             match &self.posts[index].state {
@@ -103,6 +105,9 @@ impl Supervisor {
                     Shutdown::Drain => self.ask(now, index),
                     Shutdown::Now => self.kill(now, index, Why::AtOnce),
                 },
+            }
+            if self.posts[index].live().is_none() {
+                self.give_up_doors(index, Surrender::Left);
             }
         }
     }

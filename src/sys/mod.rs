@@ -13,6 +13,7 @@
 //! | [`signal`] | `sigaction`, `pthread_sigmask`, `signalfd` | no | the handlers are, the rest is not | a `SignalFd` owns one; the TERM handler borrows its eventfd for ever |
 //! | [`parent`] | `prctl`, `getppid` | no | yes | none |
 //! | [`mapping`] | `memfd_create`, `mmap` | no | reading and writing a page is | a `Mapping` owns one |
+//! | [`queue`] | `getsockopt` | no | yes | borrows the socket |
 //! | [`rights`] | `sendmsg`, `recvmsg` | no (if the socket does not) | no | sending duplicates, receiving gives owned ones |
 //!
 //! Every call that a signal may interrupt is made again here; EINTR reaches no caller. Errors are `io::Error`: the
@@ -24,6 +25,7 @@ pub(crate) mod mapping;
 pub(crate) mod owned;
 pub(crate) mod parent;
 pub(crate) mod pidfd;
+pub(crate) mod queue;
 pub(crate) mod reap;
 pub(crate) mod rights;
 pub(crate) mod signal;

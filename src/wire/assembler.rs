@@ -118,6 +118,7 @@ fn decode(kind: Kind, body: &[u8]) -> Result<Frame, Malformed> {
     Ok(match kind {
         Kind::Hello => decode_hello(body)?,
         Kind::Listen => Frame::Listen { address: u16::from_le_bytes(exactly(kind, body)?) },
+        Kind::Opened => Frame::Opened { address: u16::from_le_bytes(exactly(kind, body)?) },
         Kind::Closed => Frame::Closed { address: u16::from_le_bytes(exactly(kind, body)?) },
         Kind::Granted => Frame::Granted { address: u16::from_le_bytes(exactly(kind, body)?) },
         Kind::Refused => decode_refused(body)?,

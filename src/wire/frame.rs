@@ -10,6 +10,8 @@ pub(crate) enum Frame {
     Hello { major: u16, minor: u16, layout: u16, pid: u32 },
     /// Worker: "the descriptor beside this is my bound socket; listen on it and keep it".
     Listen { address: u16 },
+    /// Worker: "my socket listens, and I keep it to myself".
+    Opened { address: u16 },
     /// Worker: "I have dropped my listener".
     Closed { address: u16 },
     /// Worker: "you may count on me".
@@ -42,6 +44,7 @@ pub(crate) enum Kind {
     Drain = 8,
     ReopenLogs = 9,
     Message = 10,
+    Opened = 11,
 }
 
 /// The packets of one frame, in the order in which they must be sent. Descriptors travel with the first.
@@ -72,9 +75,10 @@ impl Frame {
                     .concat()
                     .into()
             }
-            Self::Listen { address } | Self::Closed { address } | Self::Granted { address } => {
-                address.to_le_bytes().to_vec().into()
-            }
+            Self::Listen { address }
+            | Self::Opened { address }
+            | Self::Closed { address }
+            | Self::Granted { address } => address.to_le_bytes().to_vec().into(),
             Self::Refused { address, lost, reason } => {
                 let reason = cut(reason, BODY_MAX - REFUSED_FIXED);
                 [&address.to_le_bytes()[..], &[u8::from(*lost)], reason.as_bytes()].concat().into()
@@ -91,6 +95,7 @@ impl Frame {
         match self {
             Self::Hello { .. } => Kind::Hello,
             Self::Listen { .. } => Kind::Listen,
+            Self::Opened { .. } => Kind::Opened,
             Self::Closed { .. } => Kind::Closed,
             Self::Ready => Kind::Ready,
             Self::Leaving => Kind::Leaving,
@@ -113,6 +118,7 @@ impl Kind {
         match self {
             Self::Listen => 1,
             Self::Hello
+            | Self::Opened
             | Self::Closed
             | Self::Ready
             | Self::Leaving
@@ -124,7 +130,7 @@ impl Kind {
         }
     }
 
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Hello,
         Self::Listen,
         Self::Closed,
@@ -135,6 +141,7 @@ impl Kind {
         Self::Drain,
         Self::ReopenLogs,
         Self::Message,
+        Self::Opened,
     ];
 }
 

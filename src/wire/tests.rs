@@ -188,6 +188,7 @@ fn frame() -> impl Strategy<Value = Frame> {
             pid
         }),
         any::<u16>().prop_map(|address| Frame::Listen { address }),
+        any::<u16>().prop_map(|address| Frame::Opened { address }),
         any::<u16>().prop_map(|address| Frame::Closed { address }),
         any::<u16>().prop_map(|address| Frame::Granted { address }),
         any::<(u16, bool, String)>().prop_map(|(address, lost, reason)| Frame::Refused { address, lost, reason }),

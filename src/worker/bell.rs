@@ -38,6 +38,8 @@ pub(super) const BIRTH: u8 = 1;
 pub(super) const DRAIN: u8 = 2;
 /// `next_event` has something to return.
 pub(super) const EVENTS: u8 = 4;
+/// Bare sockets are yet to be shut; each turn looks anew.
+pub(super) const LEAVING: u8 = 8;
 
 impl Bell {
     /// The handler of SIGTERM may use it until the process ends, so it is never closed.
@@ -67,6 +69,10 @@ impl Bell {
         if self.unseen.load(Ordering::Acquire) & what != 0 {
             self.unseen.fetch_and(!what, Ordering::Release);
         }
+    }
+
+    pub(super) fn rings_for(&self, what: u8) -> bool {
+        self.unseen.load(Ordering::Acquire) & what != 0
     }
 
     /// Everything was seen and it still rings.

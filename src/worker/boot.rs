@@ -5,7 +5,7 @@
 
 use std::{
     any::Any,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, RawFd},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -46,7 +46,9 @@ fn prepare(birth: Birth) -> Result<Option<Worker>> {
     if !parent::die_with(master) {
         return Ok(None);
     }
-    owned::keep_only(&[birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()]);
+    let doors = birth.doors.iter().map(|(_, door)| door.as_raw_fd());
+    let keep: Vec<RawFd> = [birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()].into_iter().chain(doors).collect();
+    owned::keep_only(&keep);
     Worker::new(birth, wake).map(Some)
 }
 

@@ -13,9 +13,9 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -27,13 +27,17 @@ use nix::{
     },
 };
 
-use super::bell::{self, Bell};
+use super::{
+    bell::{self, Bell},
+    listener::bare::BareSockets,
+};
 use crate::{
     birth::Birth,
     channel::{Buffer, Channel, Incoming},
     config::Bind,
     error::{Error, Kind, Result},
     event::WorkerEvent,
+    net::door,
     scoreboard::{LAYOUT, Seat},
     sys::{owned::Owned, parent},
     wire::{Frame, PROTOCOL_MAJOR},
@@ -44,6 +48,7 @@ pub(super) struct Control {
     seat: Seat,
     drain_timeout: Duration,
     master: u32,
+    custody: bool,
     /// The parent-death signal was set again.
     settled: AtomicBool,
     bell: Bell,
@@ -53,6 +58,10 @@ pub(super) struct Control {
     told_to_drain: AtomicBool,
     /// The program uses `next_event`.
     takes_events: AtomicBool,
+    /// Threads inside `accept_blocking`.
+    waiting_threads: AtomicUsize,
+    /// Bare sockets are yet to be shut.
+    is_leaving: AtomicBool,
     link: Mutex<Link>,
 }
 
@@ -62,6 +71,7 @@ struct Link {
     events: VecDeque<WorkerEvent>,
     /// Addresses with a live listener.
     open: Vec<u16>,
+    bare: BareSockets,
     peer: Peer,
 }
 
@@ -71,6 +81,9 @@ enum Peer {
     Gone,
 }
 
+/// Counts itself out.
+pub(super) struct WaitingThread<'a>(&'a AtomicUsize);
+
 enum Answer {
     Granted,
     /// The descriptor did not arrive.
@@ -79,24 +92,33 @@ enum Answer {
 
 impl Control {
     pub(super) fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
-        let Birth { channel, seat, drain_timeout, master, .. } = birth;
+        let Birth { channel, seat, drain_timeout, master, custody, .. } = birth;
         let step = |error: Errno| Error::system("creating the worker's epoll", error);
         let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
         poller.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
         poller.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        let link =
-            Link { channel, buffer: Buffer::default(), events: VecDeque::new(), open: Vec::new(), peer: Peer::Present };
+        let link = Link {
+            channel,
+            buffer: Buffer::default(),
+            events: VecDeque::new(),
+            open: Vec::new(),
+            bare: BareSockets::default(),
+            peer: Peer::Present,
+        };
         let poller = Owned::register(poller, |poller| poller.0.as_fd());
         Ok(Self {
             poller,
             seat,
             drain_timeout,
             master,
+            custody,
             settled: AtomicBool::new(false),
             bell: Bell::new(wake),
             heard: AtomicU64::new(0),
             told_to_drain: AtomicBool::new(false),
             takes_events: AtomicBool::new(false),
+            waiting_threads: AtomicUsize::new(0),
+            is_leaving: AtomicBool::new(false),
             link: Mutex::new(link),
         })
     }
@@ -116,7 +138,9 @@ impl Control {
     /// Reads what has come; never blocks.
     pub(super) fn turn(&self) -> Result<()> {
         let mut link = self.link();
-        self.bell.silence()?;
+        if !self.seat.is_draining() || self.waiting_threads.load(Ordering::SeqCst) == 0 {
+            self.bell.silence()?;
+        }
         let result = self.read_all(&mut link);
         self.note_drain(&mut link);
         result
@@ -128,7 +152,8 @@ impl Control {
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
         let rings = self.bell.is_due();
-        if mail || asked || rings { self.turn() } else { Ok(()) }
+        let leaves = self.is_leaving.load(Ordering::Relaxed);
+        if mail || asked || rings || leaves { self.turn() } else { Ok(()) }
     }
 
     /// The program takes events, or is about to.
@@ -164,14 +189,19 @@ impl Control {
         self.watch(&link)
     }
 
-    /// Hands the bound socket over and waits for the master's go-ahead.
+    /// Opens the bound socket: hands it over and waits for the master's go-ahead, or, if the master keeps no sockets, does
+    /// it here.
     pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
         let mut link = self.link();
         if link.open.contains(&index) {
             let text = format!("this worker listens on {} already; drop that listener first", bind.at);
             return Err(Error::new(Kind::InvalidConfig, text));
         }
-        let result = self.request(&mut link, index, bind, door);
+        let result = if self.custody {
+            self.request(&mut link, index, bind, door)
+        } else {
+            self.announce(&mut link, index, bind, door)
+        };
         self.note_drain(&mut link);
         if result.is_ok() {
             link.open.push(index);
@@ -183,12 +213,41 @@ impl Control {
 
     /// The listener is gone.
     pub(super) fn close(&self, index: u16) {
-        let mut link = self.link();
+        self.tell_closed(&mut self.link(), index);
+    }
+
+    fn tell_closed(&self, link: &mut Link, index: u16) {
         link.open.retain(|open| *open != index);
         // If the master cannot be told it is gone or busy; either way the socket is closed and the kernel knows.
         if let Err(error) = link.channel.send(&Frame::Closed { address: index }, &[]) {
             log::debug!(target: super::boot::TARGET, "telling the master of a closed listener: {error}");
         }
+    }
+
+    /// The program has taken the socket out of its listener; `kept` is a duplicate.
+    pub(super) fn bare(&self, index: u16, kept: Owned) {
+        let mut link = self.link();
+        link.bare.add(index, kept);
+        self.note_drain(&mut link);
+    }
+
+    /// A thread waits for connections until this is dropped.
+    pub(super) fn waiting_thread(&self) -> WaitingThread<'_> {
+        self.seat.hears();
+        self.waiting_threads.fetch_add(1, Ordering::SeqCst);
+        WaitingThread(&self.waiting_threads)
+    }
+
+    /// The bell rings for events that only the program can take.
+    pub(super) fn waits_for_the_program(&self) -> bool {
+        self.bell.rings_for(bell::EVENTS) && !self.seat.is_draining()
+    }
+
+    fn announce(&self, link: &mut Link, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
+        door::open(bind, door)?;
+        let sent = link.channel.send(&Frame::Opened { address: index }, &[]);
+        sent.map_err(|error| Error::system(format!("telling the master of the socket for {}", bind.at), error))?;
+        self.watch(link)
     }
 
     fn request(&self, link: &mut Link, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
@@ -273,7 +332,7 @@ impl Control {
             // Answers to a request that failed meanwhile, statements that only a worker makes, and what a later version
             // may send.
             Frame::Hello { .. } | Frame::Granted { .. } | Frame::Refused { .. } | Frame::Message { .. } => {}
-            Frame::Listen { .. } | Frame::Closed { .. } | Frame::Ready | Frame::Leaving => {}
+            Frame::Listen { .. } | Frame::Opened { .. } | Frame::Closed { .. } | Frame::Ready | Frame::Leaving => {}
         }
         Ok(())
     }
@@ -282,6 +341,24 @@ impl Control {
     fn note_drain(&self, link: &mut Link) {
         if self.seat.is_draining() {
             self.drain(link, self.drain_timeout);
+            self.leave_bare(link);
+        }
+    }
+
+    /// Once more with the next turn, until nothing is left.
+    fn leave_bare(&self, link: &mut Link) {
+        if link.bare.is_empty() {
+            return;
+        }
+        for address in link.bare.leave(Instant::now()) {
+            self.tell_closed(link, address);
+        }
+        let more = !link.bare.is_empty();
+        self.is_leaving.store(more, Ordering::Relaxed);
+        if more {
+            self.bell.ring(bell::LEAVING);
+        } else {
+            self.bell.saw(bell::LEAVING);
         }
     }
 
@@ -321,6 +398,12 @@ impl Control {
     fn link(&self) -> MutexGuard<'_, Link> {
         // Every statement under the lock leaves the link consistent.
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for WaitingThread<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

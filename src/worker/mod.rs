@@ -83,18 +83,21 @@ pub struct Worker {
     owner: u32,
     binds: Arc<[Bind]>,
     addresses: Vec<Address>,
+    /// Sockets of an earlier worker, by the place of their address.
+    inherited: Vec<(usize, Owned)>,
     control: Arc<Control>,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl Worker {
     fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
-        let Birth { slot, id, owner, .. } = birth;
+        let mut birth = birth;
+        let (slot, id, owner, inherited) = (birth.slot, birth.id, birth.owner, std::mem::take(&mut birth.doors));
         let binds = Arc::clone(&birth.binds);
         let addresses = binds.iter().map(Bind::address).collect();
         let control = Arc::new(Control::new(birth, wake)?);
         control.send(&Frame::hello(LAYOUT, std::process::id()))?;
-        Ok(Self { id, slot, owner, binds, addresses, control, not_sync: PhantomData })
+        Ok(Self { id, slot, owner, binds, addresses, inherited, control, not_sync: PhantomData })
     }
 
     /// This process: 1, 2, 3 …, never reused.
@@ -114,8 +117,8 @@ impl Worker {
 
     /// Listens on the cluster's only address.
     ///
-    /// Binds now and waits for the master's go-ahead, a fraction of a millisecond; when it returns, connections are
-    /// taken.
+    /// Binds now, or takes over the socket of the worker that this one replaces, and waits for the master's go-ahead, a
+    /// fraction of a millisecond; when it returns, connections are taken.
     ///
     /// **Errors**: the cluster has no address, or several (the error lists their names, see
     /// [`listen_on`](Self::listen_on)); this worker listens there already; binding fails, for example after giving up
@@ -213,12 +216,16 @@ impl Worker {
     }
 
     fn listen_at(&mut self, index: usize) -> Result<Listener> {
+        let number = u16::try_from(index).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
+        let prepared = Listener::prepare(&self.control)?;
         let bind = &self.binds[index];
-        let index = u16::try_from(index).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
-        let poller = Listener::prepare(&self.control)?;
-        let door = door::bind(bind, self.owner)?;
-        self.control.open(index, bind, &door)?;
-        Listener::new(poller, door.into_inner(), Arc::clone(&self.control), index)
+        let inherited = self.inherited.iter().position(|(address, _)| *address == index);
+        let door = match inherited {
+            Some(place) => self.inherited.swap_remove(place).1,
+            None => door::bind(bind, self.owner)?,
+        };
+        self.control.open(number, bind, &door)?;
+        Listener::new(prepared, door.into_inner(), bind.at, Arc::clone(&self.control), number)
     }
 
     fn names(&self) -> String {

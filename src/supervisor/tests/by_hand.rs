@@ -143,7 +143,7 @@ impl Kernel for Hands {
             }
             Action::Ask { id, .. } => self.did.push(Did::Ask(id.as_u64())),
             Action::Signal { id, signal, .. } => self.did.push(Did::Signal(id.as_u64(), *signal)),
-            Action::Emit(_) | Action::Finish(_) => {}
+            Action::Shut { .. } | Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
     }

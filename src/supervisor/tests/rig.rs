@@ -149,7 +149,7 @@ impl<K: Kernel> Rig<K> {
                 supervisor.handle_spawn_failed(now, id, failure, Error::new(Kind::System, "fork"));
             }
             Input::Online(id) => supervisor.handle_online(now, id),
-            Input::Listening(id, address) => supervisor.handle_listening(now, id, &self.addresses[address]),
+            Input::Listening(id, address) => supervisor.handle_listening(now, id, address),
             Input::Ready(id) => supervisor.handle_ready(now, id),
             Input::Leaving(id) => supervisor.handle_leaving(now, id),
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
@@ -187,7 +187,7 @@ impl<K: Kernel> Rig<K> {
             match action {
                 Action::Emit(event) => self.events.push(event),
                 Action::Finish(outcome) => self.outcome = Some(outcome),
-                Action::Spawn { .. } | Action::Ask { .. } | Action::Signal { .. } => {}
+                Action::Spawn { .. } | Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } => {}
             }
             for answer in answers {
                 self.feed(answer)?;

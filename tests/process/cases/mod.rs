@@ -3,10 +3,12 @@
 mod channel;
 mod commands;
 mod configuration;
+mod custody;
 mod embedding;
 mod endings;
 mod forks;
 mod harness;
+mod listener;
 mod master_killed;
 mod ports;
 mod restarts;
@@ -22,6 +24,8 @@ pub(crate) fn all() -> Vec<Case> {
         configuration::CASES,
         ports::CASES,
         restarts::CASES,
+        custody::CASES,
+        listener::CASES,
         endings::CASES,
         stop::CASES,
         signals::CASES,

@@ -175,6 +175,8 @@ fn several_named_addresses(bench: &Bench) {
     assert!(run.all("b").iter().all(|fact| fact.rest() == addresses[1].to_string()));
     bench.ask(addresses[0], "who");
     TcpStream::connect(addresses[1]).unwrap();
+    // Nobody accepts there.
+    run.expect_once("1 waiting client reset");
     stop(run);
 }
 
@@ -221,5 +223,6 @@ fn v6_only_beside_ipv4(bench: &Bench) {
     run.ready();
     bench.ask((bench.ip(), port), "who");
     TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+    run.expect_once("1 waiting client reset");
     stop(run);
 }

@@ -18,6 +18,7 @@ impl Referee {
             Action::Spawn { slot, id } => self.spawn(now, slot.index(), *id),
             Action::Ask { id, within } => self.ask(*id, *within),
             Action::Signal { id, signal, .. } => self.signal(now, *id, *signal),
+            Action::Shut { .. } => Ok(()),
             Action::Emit(event) => self.event(now, event),
             Action::Finish(outcome) => self.finish(outcome),
         }

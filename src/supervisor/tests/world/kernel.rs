@@ -249,7 +249,7 @@ impl Kernel for SimKernel {
                 Some(OnAsk::Never) | None => {}
             },
             Action::Signal { id, signal, .. } => self.signalled(now, *id, *signal),
-            Action::Emit(_) | Action::Finish(_) => {}
+            Action::Shut { .. } | Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
     }

@@ -1,0 +1,57 @@
+//! The master's duplicates of the workers' listening sockets: the doors. It never accepts on them.
+//!
+//! A socket whose process dies stays open through its duplicate, and with it the clients in its queue; a replacement
+//! that is forked meanwhile inherits the descriptor and goes on where its predecessor ended. When to give a door up is
+//! decided by the [supervisor](crate::supervisor).
+
+use std::{collections::BTreeMap, io, mem};
+
+use crate::{id::Slot, net::door, sys::owned::Owned};
+
+/// By slot and by the place of the address in the builder's order.
+pub(super) struct Custody {
+    doors: BTreeMap<(Slot, usize), Owned>,
+    /// False: workers keep their sockets to themselves.
+    on: bool,
+}
+
+impl Custody {
+    pub(super) fn new(on: bool) -> Self {
+        Self { doors: BTreeMap::new(), on }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.on
+    }
+
+    pub(super) fn held(&self, slot: Slot, address: usize) -> Option<&Owned> {
+        self.doors.get(&(slot, address))
+    }
+
+    pub(super) fn keep(&mut self, slot: Slot, address: usize, door: Owned) {
+        self.doors.insert((slot, address), door);
+    }
+
+    /// Shuts the door for all who have it, the kernel included, and tells how many clients waited behind it; they are
+    /// reset. `None`: it was shut before, or never held.
+    pub(super) fn give_up(&mut self, slot: Slot, address: usize) -> io::Result<Option<u32>> {
+        self.doors.remove(&(slot, address)).map_or(Ok(None), |door| door::shut(&door))
+    }
+
+    /// In the child: the doors of its slot, by address. The others are closed with all else that is the master's.
+    pub(super) fn inheritance(&mut self, slot: Slot) -> Vec<(usize, Owned)> {
+        let (own, others) =
+            mem::take(&mut self.doors).into_iter().partition::<Vec<_>, _>(|((holder, _), _)| *holder == slot);
+        // Their numbers are closed by the table of descriptors, which runs no Drop code.
+        mem::forget(others);
+        own.into_iter().map(|((_, address), door)| (address, door)).collect()
+    }
+
+    /// The end: nobody is let in any more.
+    pub(super) fn give_up_all(&mut self) {
+        for (_, door) in mem::take(&mut self.doors) {
+            // What cannot be shut is closed along with the value.
+            let _ = door::shut(&door);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Which doors outlive their worker, and for how long.
+//!
+//! A door is the master's duplicate of a worker's listening socket. It belongs to a slot, so a replacement that is
+//! forked at once finds it open, queue and all. It is given up as soon as it is known that no replacement comes soon,
+//! and at the latest when nobody has accepted on it for [`KEPT_FOR`]: a client is better refused than left waiting.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Supervisor};
+use crate::{
+    config::ReadyWhen,
+    event::Event,
+    id::{Slot, WorkerId},
+};
+
+/// The doors of one slot, by the place of the address in the builder's order. Missing ones are shut.
+#[derive(Default)]
+pub(super) struct Doors(Vec<Door>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Door {
+    /// The master holds none.
+    Shut,
+    /// This worker accepts on it.
+    Open(WorkerId),
+    /// Nobody does; it waits for a replacement.
+    Kept { until: Instant },
+}
+
+/// Why a door is shut; for the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Surrender {
+    /// The slot's next worker comes after a delay.
+    BackOff,
+    /// The slot gets no further worker by itself.
+    Left,
+    /// Nobody accepted on it for too long.
+    Unattended,
+}
+
+impl Doors {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let deadlines = self.0.iter().filter_map(|door| match door {
+            Door::Kept { until } => Some(*until),
+            Door::Shut | Door::Open(_) => None,
+        });
+        deadlines.min()
+    }
+
+    fn open(&mut self, address: usize, id: WorkerId) {
+        if self.0.len() <= address {
+            self.0.resize(address + 1, Door::Shut);
+        }
+        self.0[address] = Door::Open(id);
+    }
+
+    /// `id` no longer accepts at `address`, or nowhere at all.
+    fn leave(&mut self, now: Instant, id: WorkerId, address: Option<usize>) {
+        for (place, door) in self.0.iter_mut().enumerate() {
+            if *door == Door::Open(id) && address.is_none_or(|address| address == place) {
+                *door = Door::Kept { until: now + KEPT_FOR };
+            }
+        }
+    }
+
+    /// Those that `doomed` names, which are shut from now on.
+    fn take(&mut self, doomed: impl Fn(Door) -> bool) -> Vec<usize> {
+        let doomed = |door: &mut Door| *door != Door::Shut && doomed(*door);
+        let taken = self.0.iter_mut().enumerate().filter_map(|(address, door)| {
+            doomed(door).then(|| {
+                *door = Door::Shut;
+                address
+            })
+        });
+        taken.collect()
+    }
+}
+
+impl Supervisor {
+    /// A socket of the worker takes connections at this address, by its place in the builder's order.
+    pub(crate) fn handle_listening(&mut self, now: Instant, id: WorkerId, address: usize) {
+        let Some(index) = self.hear(now, id) else { return };
+        self.came_online(now, index);
+        if self.settings.keep_listeners {
+            self.posts[index].doors.open(address, id);
+        }
+        let (all, address) = (self.addresses.len(), self.addresses[address].clone());
+        let Some(process) = self.posts[index].live_mut() else { return };
+        let Some(listening) = process.listens_at(&address) else { return };
+        let event = Event::Listening { worker: process.worker, address };
+        self.emit(event);
+        if listening == all && self.settings.ready_when == ReadyWhen::Listening {
+            self.became_ready(now, index);
+        }
+    }
+
+    /// The worker has dropped its listener, or has shut the socket itself.
+    pub(crate) fn handle_closed(&mut self, now: Instant, id: WorkerId, address: usize) {
+        let Some(index) = self.hear(now, id) else { return };
+        // A worker that fails drops its listener a moment before it ends, and its replacement wants the door.
+        self.posts[index].doors.leave(now, id, Some(address));
+        let leaves = self.posts[index].live().is_some_and(|process| process.is_leaving());
+        if leaves {
+            self.shut_doors(index, Surrender::Left, |door| matches!(door, Door::Kept { .. }));
+        }
+    }
+
+    /// The worker has ended.
+    pub(super) fn leave_doors(&mut self, now: Instant, index: usize, id: WorkerId) {
+        self.posts[index].doors.leave(now, id, None);
+    }
+
+    /// Whatever the slot still holds.
+    pub(super) fn give_up_doors(&mut self, index: usize, why: Surrender) {
+        self.shut_doors(index, why, |_door| true);
+    }
+
+    pub(super) fn give_up_unattended(&mut self, now: Instant, index: usize) {
+        self.shut_doors(index, Surrender::Unattended, |door| matches!(door, Door::Kept { until } if until <= now));
+    }
+
+    fn shut_doors(&mut self, index: usize, why: Surrender, doomed: impl Fn(Door) -> bool) {
+        let slot = Slot::from_index(index);
+        let doomed = self.posts[index].doors.take(doomed);
+        self.actions.extend(doomed.into_iter().map(|address| Action::Shut { slot, address, why }));
+    }
+}
+
+/// A door that nobody accepts on for longer is a bug. A replacement that starts at once has it within a few
+/// milliseconds; a client's first retransmission of an unanswered SYN comes after a second.
+const KEPT_FOR: Duration = Duration::from_millis(100);

@@ -1,0 +1,206 @@
+//! Doors outlive their workers: what becomes of the clients in a queue.
+
+use std::net::{SocketAddr, TcpStream};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Bench, Client, Run, cases};
+
+cases!("custody":
+    kill_9_loses_nobody_in_the_queue,
+    hundred_clients_of_the_only_worker,
+    panic_loses_nobody_in_the_queue,
+    error_loses_nobody_in_the_queue,
+    return_loses_nobody_in_the_queue,
+    every_address_is_inherited,
+    given_up_at_back_off,
+    given_up_when_nobody_follows,
+    given_up_at_the_end_of_a_deaf_worker,
+    given_up_when_the_replacement_is_late,
+    dropped_listener_of_a_live_worker,
+    program_that_forks_from_its_handler,
+    listeners_not_kept,
+    listeners_not_kept_are_lost_with_their_worker,
+);
+
+fn stop(mut run: Run) {
+    run.signal(Signal::SIGTERM);
+    run.end_with(0);
+}
+
+/// A cluster whose only worker is busy with one client while another waits in the queue.
+fn busy<'a>(bench: &Bench, words: &str) -> (Run, Client, impl FnOnce() -> Client + use<'a>) {
+    let mut run = bench.start(&format!("cluster mode=run listen=@:0 {words}"));
+    let address = run.ready();
+    let mut busy = bench.connect(address);
+    assert!(busy.ask("who").starts_with("1 0 "));
+    let waiting = bench.connect(address);
+    (run, busy, move || waiting)
+}
+
+/// `last_words`: what the first client says to the worker.
+fn survives(bench: &Bench, last_words: &str, how: &str, log: &str) {
+    let (mut run, mut busy, waiting) = busy(bench, "");
+    run.expect_once(log);
+    busy.say(last_words);
+    busy.closed();
+    assert_eq!(run.fact_of("exit", 1).how(), how);
+    assert!(waiting().ask("who").starts_with("2 0 "), "the replacement serves whoever waited");
+    assert_eq!(run.logged("gives up"), 0);
+    stop(run);
+}
+
+fn kill_9_loses_nobody_in_the_queue(bench: &Bench) {
+    survives(bench, "raise 9", "signal 9, own", "was killed by SIGKILL");
+}
+
+fn panic_loses_nobody_in_the_queue(bench: &Bench) {
+    let (mut run, mut busy, waiting) = busy(bench, "");
+    run.expect_panic("no milk");
+    run.expect("panicked: no milk");
+    run.expect("exited with code 101");
+    busy.say("panic no milk");
+    assert!(waiting().ask("who").starts_with("2 0 "));
+    stop(run);
+}
+
+fn error_loses_nobody_in_the_queue(bench: &Bench) {
+    let (mut run, mut busy, waiting) = busy(bench, "");
+    run.expect("failed: no milk");
+    run.expect("exited with code 1");
+    busy.say("fail no milk");
+    assert!(waiting().ask("who").starts_with("2 0 "));
+    stop(run);
+}
+
+/// A worker that ends by itself, after so many requests for example.
+fn return_loses_nobody_in_the_queue(bench: &Bench) {
+    survives(bench, "return", "code 0, own", "exited with code 0");
+}
+
+fn hundred_clients_of_the_only_worker(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0");
+    let address = run.ready();
+    let pid = run.all("ready")[0].get("pid");
+    run.signal_to(pid, Signal::SIGSTOP);
+    let clients: Vec<Client> = (0..100).map(|_| bench.connect(address)).collect();
+    run.expect_once("was killed by SIGKILL");
+    run.signal_to(pid, Signal::SIGKILL);
+    // In the order of the queue: the worker serves a client until it hangs up.
+    for mut client in clients {
+        assert!(client.ask("who").starts_with("2 0 "));
+    }
+    assert_eq!(run.logged("gives up"), 0);
+    stop(run);
+}
+
+fn every_address_is_inherited(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0,a listen=@:0,b worker=both");
+    let addresses = run.ready_at();
+    run.expect_once("was killed by SIGKILL");
+    run.expect("2 waiting clients reset");
+    let mut busy = bench.connect(addresses[0]);
+    busy.ask("who");
+    let _of_b = TcpStream::connect(addresses[1]).unwrap();
+    busy.say("raise 9");
+    run.fact_of("ready", 2);
+    // Nobody accepts at b; what waits there shows that both queues are one.
+    let _of_b_too = TcpStream::connect(addresses[1]).unwrap();
+    bench.ask(addresses[0], "who");
+    stop(run);
+}
+
+fn given_up_at_back_off(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run told listen=@:0 workers=2 worker=untold_in_slot_1");
+    let (listening, other) = (run.fact("listening"), run.fact("listening"));
+    let address = listening.get("address");
+    let pid_of =
+        |slot: u64| [&listening, &other].iter().find(|fact| fact.get::<u64>("slot") == slot).unwrap().get("pid");
+    run.first("ready");
+    // The kernel picks by a hash: of thirty some are behind each door.
+    let clients: Vec<TcpStream> = (0..30).map(|_| TcpStream::connect::<SocketAddr>(address).unwrap()).collect();
+    run.expect_once("was killed by SIGKILL");
+    run.expect("the next worker starts in");
+    run.signal_to(pid_of(1), Signal::SIGKILL);
+    let line = run.log("slot 1 gives up its socket");
+    assert!(line.contains("its next worker starts later"), "{line}");
+    drop(clients);
+    stop(run);
+}
+
+fn given_up_when_nobody_follows(bench: &Bench) {
+    let (mut run, mut busy, waiting) = busy(bench, "restart=never");
+    run.expect_once("was killed by SIGKILL");
+    busy.say("raise 9");
+    let line = run.log("slot 0 gives up its socket");
+    assert!(line.ends_with("it gets no further worker; 1 waiting client reset"), "{line}");
+    waiting().closed();
+    assert!(run.fact("result").rest().contains("none may be restarted"));
+    run.end_with(1);
+}
+
+fn given_up_at_the_end_of_a_deaf_worker(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=deaf");
+    let address = run.ready();
+    let waiting = bench.connect(address);
+    run.signal(Signal::SIGTERM);
+    run.log("1 waiting client reset");
+    waiting.closed();
+    run.end_with(0);
+}
+
+fn given_up_when_the_replacement_is_late(bench: &Bench) {
+    let (mut run, mut busy, waiting) = busy(bench, "worker=late_replacement");
+    run.expect_once("was killed by SIGKILL");
+    busy.say("raise 9");
+    let line = run.log("slot 0 gives up its socket");
+    assert!(line.contains("no worker has accepted there for 100 ms"), "{line}");
+    waiting().closed();
+    // It opens the socket anew that it has inherited.
+    let at: SocketAddr = run.fact_of("listening", 2).get("address");
+    assert!(bench.ask(at, "who").starts_with("2 0 "));
+    stop(run);
+}
+
+fn dropped_listener_of_a_live_worker(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 workers=2 worker=drops_in_slot_1");
+    let address = run.ready();
+    run.log("slot 1 gives up its socket");
+    for _ in 0..30 {
+        assert_eq!(bench.ask(address, "who").split(' ').nth(1), Some("0"), "all go to the other worker");
+    }
+    stop(run);
+}
+
+fn program_that_forks_from_its_handler(bench: &Bench) {
+    let mut run = bench.start("cluster manual fork_on_exit=1 listen=@:0");
+    run.tell("fork");
+    let address = run.fact("listening").get::<SocketAddr>("address");
+    let mut busy = bench.connect(address);
+    busy.ask("who");
+    let mut waiting = bench.connect(address);
+    run.expect_once("was killed by SIGKILL");
+    busy.say("raise 9");
+    assert!(waiting.ask("who").starts_with("2 0 "));
+    drop(waiting);
+    run.tell("stop");
+    run.end_with(0);
+}
+
+fn listeners_not_kept(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run keep=false listen=@:0,a listen=@:0,b workers=2 worker=both");
+    let addresses = run.ready_at();
+    assert_eq!(run.all("listening").len(), 4);
+    bench.ask(addresses[0], "who");
+    stop(run);
+}
+
+fn listeners_not_kept_are_lost_with_their_worker(bench: &Bench) {
+    let (mut run, mut busy, waiting) = busy(bench, "keep=false");
+    run.expect_once("was killed by SIGKILL");
+    busy.say("raise 9");
+    waiting().closed();
+    let at: SocketAddr = run.fact_of("listening", 2).get("address");
+    assert!(bench.ask(at, "who").starts_with("2 0 "));
+    stop(run);
+}
