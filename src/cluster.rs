@@ -3,7 +3,7 @@
 use std::{process::ExitCode, thread::available_parallelism, time::Duration};
 
 use crate::{
-    config::{Backoff, Intensity, Listen, ReadyWhen, Restart, Settings, resolve},
+    config::{Backoff, Bind, Intensity, Listen, ReadyWhen, Restart, Settings, resolve},
     error::{Error, Kind, Result},
     event::Event,
     id::Slot,
@@ -202,7 +202,54 @@ impl Cluster {
         self.begin(worker, false)
     }
 
+    /// One worker in this process, without a fork and without a master: for unit tests, debuggers and profilers (see
+    /// [`docs::testing`](crate::docs::testing)). It is worker 1 in slot 0, and a worker function cannot tell the
+    /// difference. There may be several in a process, on any thread, with other threads running and beside a
+    /// [`Master`].
+    ///
+    /// When it returns, the addresses are claimed as by [`run`](Self::run), and take connections: whoever connects
+    /// waits until the worker listens there and accepts. All of it is given back when the worker and its listeners are
+    /// dropped.
+    ///
+    /// It ends when its function returns. [`WorkerHandle::disconnect`](crate::WorkerHandle::disconnect) asks for that;
+    /// nobody enforces it, so the deadlines do not apply, nor do the rules for starts and restarts. What the worker
+    /// tells its master goes nowhere.
+    ///
+    /// No signal is touched: Ctrl-C and SIGTERM end the program as they end any other. [`is_worker`](crate::is_worker)
+    /// and [`is_master`](crate::is_master) stay as they were.
+    ///
+    /// **Errors**: bad configuration, as for [`run`](Self::run); an address cannot be claimed.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use mio_cluster::Cluster;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut worker = Cluster::new().listen("127.0.0.1:0").standalone()?;
+    /// let address = worker.addresses()[0].socket_addr().unwrap();
+    /// let _client = TcpStream::connect(address)?; // waits in the queue
+    /// let listener = worker.listen()?;
+    /// assert_eq!(listener.local_addr()?, address);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn standalone(self) -> Result<Worker> {
+        let (binds, settings) = (self.binds()?, self.settings.bounded());
+        Worker::standalone(&binds, settings.drain_timeout)
+    }
+
     fn begin<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static, signals: bool) -> Result<Master> {
+        Master::start(Plan {
+            binds: self.binds()?,
+            settings: self.settings.bounded(),
+            signals: self.signals.unwrap_or(signals),
+            launch: boot::launch(worker),
+            before_fork: self.before_fork,
+        })
+    }
+
+    /// The addresses, if everything is as it should be.
+    fn binds(&self) -> Result<Vec<Bind>> {
         let mut problems = self.settings.problems();
         let binds = resolve(&self.addresses).unwrap_or_else(|found| {
             problems.extend(found);
@@ -211,13 +258,7 @@ impl Cluster {
         if !problems.is_empty() {
             return Err(Error::new(Kind::InvalidConfig, format!("invalid configuration: {}", problems.join("; "))));
         }
-        Master::start(Plan {
-            settings: self.settings.bounded(),
-            binds,
-            signals: self.signals.unwrap_or(signals),
-            launch: boot::launch(worker),
-            before_fork: self.before_fork,
-        })
+        Ok(binds)
     }
 }
 

@@ -73,6 +73,9 @@ mod worker;
 // F5: the builder.
 mod cluster;
 
+// Guides, which nothing imports.
+pub mod docs;
+
 pub use mio;
 
 pub use cluster::Cluster;
@@ -82,7 +85,7 @@ pub use event::{Address, Cause, Event, ExitStatus, Shutdown, State, WorkerEvent,
 pub use id::{Signal, Slot, WorkerId};
 pub use master::Master;
 pub use role::{is_master, is_worker};
-pub use worker::{Listener, Worker, WorkerExit};
+pub use worker::{Listener, Worker, WorkerExit, WorkerHandle};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

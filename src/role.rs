@@ -9,7 +9,7 @@ use std::{
 /// function begins until the process ends.
 ///
 /// A worker that starts a cluster of its own is both worker and master. Children that the program forks by other means
-/// are neither.
+/// are neither, and [`Cluster::standalone`](crate::Cluster::standalone) makes no process what it was not.
 ///
 /// ```
 /// assert!(!mio_cluster::is_worker());

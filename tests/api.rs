@@ -2,7 +2,7 @@
 
 use mio_cluster::{
     Address, Cause, Cluster, Error, Event, ExitStatus, Listen, Listener, Master, ReadyWhen, Restart, Shutdown, Signal,
-    Slot, State, Worker, WorkerEvent, WorkerId, WorkerInfo, WorkerRef,
+    Slot, State, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef,
 };
 
 /// `T` in the position of `&T` finds the inherent constant if the bound holds, the trait's otherwise.
@@ -38,6 +38,7 @@ fn values_may_go_anywhere() {
     anywhere::<Slot>();
     anywhere::<State>();
     anywhere::<WorkerEvent>();
+    anywhere::<WorkerHandle>();
     anywhere::<WorkerId>();
     anywhere::<WorkerInfo>();
     anywhere::<WorkerRef>();

@@ -6,11 +6,15 @@
 //! turn. It falls silent in the turn after, so a level-triggered loop does not spin.
 //!
 //! [`ring`](Bell::ring) and [`silence`](Bell::silence) are called under the link's lock, the others are not. SIGTERM's
-//! handler writes to the eventfd at any moment, after it has set the drain bit in shared memory.
+//! handler writes to the eventfd at any moment, after it has set the drain bit in shared memory; in a process that has
+//! that handler, the eventfd is never closed (see `boot`).
 
 use std::{
     os::fd::AsFd,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
 };
 
 use nix::{
@@ -24,13 +28,16 @@ use crate::{
 };
 
 pub(super) struct Bell {
-    wake: &'static Owned<EventFd>,
+    wake: Wake,
     rings: AtomicBool,
     /// The bits below.
     unseen: AtomicU8,
     /// What is left of `FIRST_TURNS`.
     first_turns: AtomicU8,
 }
+
+/// The eventfd.
+pub(super) type Wake = Arc<Owned<EventFd>>;
 
 /// The program has not looked yet. It passes after some turns, whether it ever looks or not.
 pub(super) const BIRTH: u8 = 1;
@@ -42,15 +49,14 @@ pub(super) const EVENTS: u8 = 4;
 pub(super) const LEAVING: u8 = 8;
 
 impl Bell {
-    /// The handler of SIGTERM may use it until the process ends, so it is never closed.
-    pub(super) fn wake() -> Result<&'static Owned<EventFd>> {
+    pub(super) fn wake() -> Result<Wake> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = EventFd::from_value_and_flags(1, flags);
         let wake = wake.map_err(|error| Error::system("creating the worker's eventfd", error))?;
-        Ok(Box::leak(Box::new(Owned::register(wake, AsFd::as_fd))))
+        Ok(Arc::new(Owned::register(wake, AsFd::as_fd)))
     }
 
-    pub(super) fn new(wake: &'static Owned<EventFd>) -> Self {
+    pub(super) fn new(wake: Wake) -> Self {
         let (unseen, first_turns) = (AtomicU8::new(BIRTH), AtomicU8::new(FIRST_TURNS));
         Self { wake, rings: AtomicBool::new(true), unseen, first_turns }
     }

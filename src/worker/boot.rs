@@ -9,7 +9,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use super::{Worker, WorkerExit, bell::Bell};
+use super::{
+    Worker, WorkerExit,
+    bell::{Bell, Wake},
+};
 use crate::{
     birth::{Birth, Launch},
     error::{Error, Result},
@@ -41,7 +44,9 @@ fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R) -> i32 {
 fn prepare(birth: Birth) -> Result<Option<Worker>> {
     let master = birth.master;
     let wake = Bell::wake()?;
-    signal::worker_table(master, birth.seat.flags_for_ever(), wake.as_fd())
+    // The handler of SIGTERM may use it until the process ends: this count is never given back.
+    let for_ever: &'static Wake = Box::leak(Box::new(Wake::clone(&wake)));
+    signal::worker_table(master, birth.seat.flags_for_ever(), for_ever.as_fd())
         .map_err(|error| Error::system("setting the worker's signal handlers", error))?;
     if !parent::die_with(master) {
         return Ok(None);
@@ -49,7 +54,7 @@ fn prepare(birth: Birth) -> Result<Option<Worker>> {
     let doors = birth.doors.iter().map(|(_, door)| door.as_raw_fd());
     let keep: Vec<RawFd> = [birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()].into_iter().chain(doors).collect();
     owned::keep_only(&keep);
-    Worker::new(birth, wake).map(Some)
+    Worker::forked(birth, wake).map(Some)
 }
 
 fn run(slot: Slot, id: WorkerId, work: impl FnOnce() -> std::result::Result<(), String>) -> i32 {

@@ -9,7 +9,7 @@
 //! wakes second.
 
 use std::{
-    collections::VecDeque,
+    mem,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -20,24 +20,19 @@ use std::{
 
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
-        eventfd::EventFd,
-    },
+    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
 };
 
 use super::{
-    bell::{self, Bell},
-    listener::bare::BareSockets,
+    bell::{self, Bell, Wake},
+    link::{Link, Peer, gone},
 };
 use crate::{
     birth::Birth,
-    channel::{Buffer, Channel, Incoming},
-    config::Bind,
+    channel::{Channel, Incoming},
     error::{Error, Kind, Result},
     event::WorkerEvent,
-    net::door,
+    net::Ports,
     scoreboard::{LAYOUT, Seat},
     sys::{owned::Owned, parent},
     wire::{Frame, PROTOCOL_MAJOR},
@@ -47,8 +42,8 @@ pub(super) struct Control {
     poller: Owned<Epoll>,
     seat: Seat,
     drain_timeout: Duration,
-    master: u32,
-    custody: bool,
+    /// Whose death is to be this process's, too; nobody's if it was not forked for this worker.
+    parent: Option<u32>,
     /// The parent-death signal was set again.
     settled: AtomicBool,
     bell: Bell,
@@ -65,53 +60,35 @@ pub(super) struct Control {
     link: Mutex<Link>,
 }
 
-struct Link {
-    channel: Channel,
-    buffer: Buffer,
-    events: VecDeque<WorkerEvent>,
-    /// Addresses with a live listener.
-    open: Vec<u16>,
-    bare: BareSockets,
-    peer: Peer,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Peer {
-    Present,
-    Gone,
-}
-
 /// Counts itself out.
 pub(super) struct WaitingThread<'a>(&'a AtomicUsize);
 
-enum Answer {
-    Granted,
-    /// The descriptor did not arrive.
-    Lost,
-}
-
 impl Control {
-    pub(super) fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
+    pub(super) fn forked(birth: Birth, wake: Wake) -> Result<Self> {
         let Birth { channel, seat, drain_timeout, master, custody, .. } = birth;
+        Self::new(Peer::Master { channel, custody }, Some(master), seat, drain_timeout, wake)
+    }
+
+    pub(super) fn standalone(claims: Ports, seat: Seat, drain_timeout: Duration, wake: Wake) -> Result<Self> {
+        Self::new(Peer::Nobody { _claims: claims }, None, seat, drain_timeout, wake)
+    }
+
+    fn new(peer: Peer, parent: Option<u32>, seat: Seat, drain_timeout: Duration, wake: Wake) -> Result<Self> {
         let step = |error: Errno| Error::system("creating the worker's epoll", error);
         let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
-        poller.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        poller.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        let link = Link {
-            channel,
-            buffer: Buffer::default(),
-            events: VecDeque::new(),
-            open: Vec::new(),
-            bare: BareSockets::default(),
-            peer: Peer::Present,
-        };
         let poller = Owned::register(poller, |poller| poller.0.as_fd());
+        match &peer {
+            Peer::Master { channel, .. } => {
+                poller.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
+            }
+            Peer::Gone | Peer::Nobody { .. } => {}
+        }
+        poller.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
         Ok(Self {
             poller,
             seat,
             drain_timeout,
-            master,
-            custody,
+            parent,
             settled: AtomicBool::new(false),
             bell: Bell::new(wake),
             heard: AtomicU64::new(0),
@@ -119,7 +96,7 @@ impl Control {
             takes_events: AtomicBool::new(false),
             waiting_threads: AtomicUsize::new(0),
             is_leaving: AtomicBool::new(false),
-            link: Mutex::new(link),
+            link: Mutex::new(Link::new(peer)),
         })
     }
 
@@ -130,9 +107,14 @@ impl Control {
     /// At the first use after `listen()`: a change of credentials in between has cleared the parent-death signal.
     pub(super) fn settle(&self) {
         let first = !self.settled.load(Ordering::Relaxed) && !self.settled.swap(true, Ordering::Relaxed);
-        if first && !parent::die_with(self.master) {
+        if first && self.parent.is_some_and(|parent| !parent::die_with(parent)) {
             self.seat.drain();
         }
+    }
+
+    /// A socket was opened. Credentials are given up after that, or a port below 1024 could not have been bound.
+    pub(super) fn opened(&self) {
+        self.settled.store(false, Ordering::Relaxed);
     }
 
     /// Reads what has come; never blocks.
@@ -183,52 +165,9 @@ impl Control {
         event
     }
 
+    /// To the master; without one it goes nowhere.
     pub(super) fn send(&self, frame: &Frame) -> Result<()> {
-        let mut link = self.link();
-        link.channel.send(frame, &[]).map_err(|error| Error::system("telling the master", error))?;
-        self.watch(&link)
-    }
-
-    /// Opens the bound socket: hands it over and waits for the master's go-ahead, or, if the master keeps no sockets, does
-    /// it here.
-    pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
-        let mut link = self.link();
-        if link.open.contains(&index) {
-            let text = format!("this worker listens on {} already; drop that listener first", bind.at);
-            return Err(Error::new(Kind::InvalidConfig, text));
-        }
-        let result = if self.custody {
-            self.request(&mut link, index, bind, door)
-        } else {
-            self.announce(&mut link, index, bind, door)
-        };
-        self.note_drain(&mut link);
-        if result.is_ok() {
-            link.open.push(index);
-            // Credentials are given up after this, or a port below 1024 could not have been bound.
-            self.settled.store(false, Ordering::Relaxed);
-        }
-        result
-    }
-
-    /// The listener is gone.
-    pub(super) fn close(&self, index: u16) {
-        self.tell_closed(&mut self.link(), index);
-    }
-
-    fn tell_closed(&self, link: &mut Link, index: u16) {
-        link.open.retain(|open| *open != index);
-        // If the master cannot be told it is gone or busy; either way the socket is closed and the kernel knows.
-        if let Err(error) = link.channel.send(&Frame::Closed { address: index }, &[]) {
-            log::debug!(target: super::boot::TARGET, "telling the master of a closed listener: {error}");
-        }
-    }
-
-    /// The program has taken the socket out of its listener; `kept` is a duplicate.
-    pub(super) fn bare(&self, index: u16, kept: Owned) {
-        let mut link = self.link();
-        link.bare.add(index, kept);
-        self.note_drain(&mut link);
+        self.tell(&mut self.link(), frame)
     }
 
     /// A thread waits for connections until this is dropped.
@@ -243,59 +182,28 @@ impl Control {
         self.bell.rings_for(bell::EVENTS) && !self.seat.is_draining()
     }
 
-    fn announce(&self, link: &mut Link, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
-        door::open(bind, door)?;
-        let sent = link.channel.send(&Frame::Opened { address: index }, &[]);
-        sent.map_err(|error| Error::system(format!("telling the master of the socket for {}", bind.at), error))?;
-        self.watch(link)
-    }
-
-    fn request(&self, link: &mut Link, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
-        for _ in 0..LISTEN_TRIES {
-            let frame = Frame::Listen { address: index };
-            let sent = link.channel.send(&frame, &[door.as_fd()]);
-            sent.map_err(|error| Error::system(format!("handing the socket for {} to the master", bind.at), error))?;
-            match self.answer(link, index)? {
-                Answer::Granted => return Ok(()),
-                Answer::Lost => {}
-            }
+    /// "I am leaving", from any thread: tells the master, and the loop, even if it sleeps.
+    pub(super) fn disconnect(&self) -> Result<()> {
+        if !self.poller.is_ours() {
+            return Err(Error::new(Kind::Gone, "disconnect: this worker belongs to another process"));
         }
-        let text = format!(
-            "listening on {}: the master could not take the socket, it is out of descriptors (`ulimit -n`)",
-            bind.at
-        );
-        Err(Error::new(Kind::System, text))
-    }
-
-    fn answer(&self, link: &mut Link, index: u16) -> Result<Answer> {
-        loop {
-            match self.receive(link)? {
-                Incoming::Frame(Frame::Granted { address }, _) if address == index => return Ok(Answer::Granted),
-                Incoming::Frame(Frame::Refused { address, lost: true, .. }, _) if address == index => {
-                    return Ok(Answer::Lost);
-                }
-                Incoming::Frame(Frame::Refused { address, reason, .. }, _) if address == index => {
-                    return Err(Error::new(Kind::System, reason));
-                }
-                Incoming::Frame(frame, _) => self.understand(link, frame)?,
-                Incoming::Empty => wait(&mut link.channel)?,
-                Incoming::Closed => {
-                    self.gone(link);
-                    return Err(Error::new(Kind::Gone, "waiting for the master's go-ahead: the master is gone"));
-                }
-                Incoming::Part => {}
-                Incoming::Malformed(malformed) => return Err(unintelligible(&malformed)),
-                Incoming::LostDescriptors(_) => {}
-            }
-        }
+        let mut link = self.link();
+        self.tell(&mut link, &Frame::Leaving)?;
+        // Before the worker counts as one that hears: a loop that never looks is not rung for.
+        self.drain(&mut link, self.drain_timeout);
+        self.seat.hears();
+        Ok(())
     }
 
     fn read_all(&self, link: &mut Link) -> Result<()> {
-        if link.channel.wants_write() {
-            link.channel.flush().map_err(|error| Error::system("telling the master", error))?;
-            self.watch(link)?;
+        match &mut link.peer {
+            Peer::Master { channel, .. } if channel.wants_write() => {
+                channel.flush().map_err(|error| Error::system("telling the master", error))?;
+                self.watch(channel)?;
+            }
+            Peer::Master { .. } | Peer::Gone | Peer::Nobody { .. } => {}
         }
-        while link.peer == Peer::Present {
+        while let Peer::Master { .. } = link.peer {
             match self.receive(link)? {
                 Incoming::Frame(frame, _) => self.understand(link, frame)?,
                 Incoming::Empty => break,
@@ -307,8 +215,8 @@ impl Control {
         Ok(())
     }
 
-    fn receive(&self, link: &mut Link) -> Result<Incoming> {
-        let incoming = link.channel.recv(&mut link.buffer)?;
+    pub(super) fn receive(&self, link: &mut Link) -> Result<Incoming> {
+        let incoming = link.receive()?;
         match incoming {
             Incoming::Frame(..) | Incoming::Malformed(_) | Incoming::LostDescriptors(_) => {
                 self.heard.fetch_add(1, Ordering::Relaxed);
@@ -318,7 +226,7 @@ impl Control {
         Ok(incoming)
     }
 
-    fn understand(&self, link: &mut Link, frame: Frame) -> Result<()> {
+    pub(super) fn understand(&self, link: &mut Link, frame: Frame) -> Result<()> {
         match frame {
             Frame::Hello { major, layout, .. } if (major, layout) != (PROTOCOL_MAJOR, LAYOUT) => {
                 let text = format!(
@@ -338,7 +246,7 @@ impl Control {
     }
 
     /// SIGTERM and `disconnect` set the bit without a frame.
-    fn note_drain(&self, link: &mut Link) {
+    pub(super) fn note_drain(&self, link: &mut Link) {
         if self.seat.is_draining() {
             self.drain(link, self.drain_timeout);
             self.leave_bare(link);
@@ -377,25 +285,38 @@ impl Control {
         self.bell.ring(drain | taken);
     }
 
-    fn gone(&self, link: &mut Link) {
-        link.peer = Peer::Gone;
+    pub(super) fn gone(&self, link: &mut Link) {
+        let peer = mem::replace(&mut link.peer, Peer::Gone);
         self.note(link, WorkerEvent::MasterGone);
         // Nobody is left to work for.
         self.drain(link, self.drain_timeout);
-        // A closed channel is readable for ever.
-        if let Err(error) = self.poller.delete(&link.channel) {
-            log::debug!(target: super::boot::TARGET, "forgetting the channel: {error}");
+        // A closed channel is readable for ever; and somebody else may have a copy, so dropping it is not enough.
+        if let Peer::Master { channel, .. } = peer {
+            if let Err(error) = self.poller.delete(&channel) {
+                log::debug!(target: super::boot::TARGET, "forgetting the channel: {error}");
+            }
+        }
+    }
+
+    pub(super) fn tell(&self, link: &mut Link, frame: &Frame) -> Result<()> {
+        match &mut link.peer {
+            Peer::Master { channel, .. } => {
+                channel.send(frame, &[]).map_err(|error| Error::system("telling the master", error))?;
+                self.watch(channel)
+            }
+            Peer::Gone => Err(gone("telling the master")),
+            Peer::Nobody { .. } => Ok(()),
         }
     }
 
     /// Waits for room in the channel only while something is queued.
-    fn watch(&self, link: &Link) -> Result<()> {
-        let write = if link.channel.wants_write() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+    fn watch(&self, channel: &Channel) -> Result<()> {
+        let write = if channel.wants_write() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
         let mut event = EpollEvent::new(EpollFlags::EPOLLIN | write, 0);
-        self.poller.modify(&link.channel, &mut event).map_err(|error| Error::system("watching the channel", error))
+        self.poller.modify(channel, &mut event).map_err(|error| Error::system("watching the channel", error))
     }
 
-    fn link(&self) -> MutexGuard<'_, Link> {
+    pub(super) fn link(&self) -> MutexGuard<'_, Link> {
         // Every statement under the lock leaves the link consistent.
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -413,20 +334,6 @@ impl AsFd for Control {
     }
 }
 
-/// For a packet, and meanwhile sends what is queued.
-fn wait(channel: &mut Channel) -> Result<()> {
-    channel.flush().map_err(|error| Error::system("telling the master", error))?;
-    let write = if channel.wants_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
-    let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN | write)];
-    match poll(&mut fds, PollTimeout::NONE) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(error) => Err(Error::system("waiting for the master", error)),
-    }
-}
-
-fn unintelligible(malformed: &dyn std::fmt::Display) -> Error {
+pub(super) fn unintelligible(malformed: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::System, format!("the master sent what this version does not understand: {malformed}"))
 }
-
-/// A descriptor is lost when the master is out of descriptors for a moment; if it happens again the state lasts.
-const LISTEN_TRIES: usize = 3;

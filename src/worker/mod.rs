@@ -7,7 +7,10 @@ mod bell;
 pub(crate) mod boot;
 mod control;
 mod exit;
+mod handle;
+mod link;
 mod listener;
+mod sockets;
 
 use std::{
     cell::Cell,
@@ -18,19 +21,20 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::eventfd::EventFd;
-
-use self::control::Control;
-pub use self::{exit::WorkerExit, listener::Listener};
+use self::{
+    bell::{Bell, Wake},
+    control::Control,
+};
+pub use self::{exit::WorkerExit, handle::WorkerHandle, listener::Listener};
 use crate::{
     birth::Birth,
     config::Bind,
     error::{Error, Kind, Result},
     event::{Address, WorkerEvent},
     id::{Slot, WorkerId},
-    net::door,
+    net::{Ports, door},
     pollable::pollable,
-    scoreboard::LAYOUT,
+    scoreboard::{LAYOUT, Seats},
     sys::owned::Owned,
     wire::Frame,
 };
@@ -83,20 +87,32 @@ pub struct Worker {
     owner: u32,
     binds: Arc<[Bind]>,
     addresses: Vec<Address>,
-    /// Sockets of an earlier worker, by the place of their address.
+    /// Sockets that were there before this worker asked for one, by the place of their address.
     inherited: Vec<(usize, Owned)>,
     control: Arc<Control>,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl Worker {
-    fn new(birth: Birth, wake: &'static Owned<EventFd>) -> Result<Self> {
-        let mut birth = birth;
+    fn forked(mut birth: Birth, wake: Wake) -> Result<Self> {
         let (slot, id, owner, inherited) = (birth.slot, birth.id, birth.owner, std::mem::take(&mut birth.doors));
         let binds = Arc::clone(&birth.binds);
         let addresses = binds.iter().map(Bind::address).collect();
-        let control = Arc::new(Control::new(birth, wake)?);
+        let control = Arc::new(Control::forked(birth, wake)?);
         control.send(&Frame::hello(LAYOUT, std::process::id()))?;
+        Ok(Self { id, slot, owner, binds, addresses, inherited, control, not_sync: PhantomData })
+    }
+
+    /// A worker without a fork and without a master, see [`Cluster::standalone`](crate::Cluster::standalone).
+    pub(crate) fn standalone(wanted: &[Bind], drain_timeout: Duration) -> Result<Self> {
+        let claims = Ports::claim(wanted)?;
+        let (binds, owner, addresses) = (Arc::clone(claims.binds()), claims.owner(), claims.addresses().to_vec());
+        let inherited = binds.iter().map(|bind| open(bind, owner)).collect::<Result<Vec<_>>>()?;
+        let inherited = inherited.into_iter().enumerate().collect();
+        let mut seats = Seats::new(1).map_err(|error| Error::system("making the scoreboard", error))?;
+        let seat = seats.take().expect("nobody has taken the only seat");
+        let control = Arc::new(Control::standalone(claims, seat, drain_timeout, Bell::wake()?)?);
+        let (slot, id) = (Slot::from_index(0), WorkerId::FIRST);
         Ok(Self { id, slot, owner, binds, addresses, inherited, control, not_sync: PhantomData })
     }
 
@@ -205,14 +221,16 @@ impl Worker {
     }
 
     /// "I am leaving": counts as asked, so no replacement is forked. Afterwards [`is_draining`](Self::is_draining) is
-    /// true; finish and return.
+    /// true; finish and return. For other threads there is [`handle`](Self::handle).
     ///
     /// **Errors**: the master is gone.
     pub fn disconnect(&mut self) -> Result<()> {
-        self.control.send(&Frame::Leaving)?;
-        self.control.seat().hears();
-        self.control.seat().drain();
-        Ok(())
+        self.control.disconnect()
+    }
+
+    /// With which other threads can ask this worker to leave.
+    pub fn handle(&self) -> WorkerHandle {
+        WorkerHandle::new(&self.control)
     }
 
     fn listen_at(&mut self, index: usize) -> Result<Listener> {
@@ -249,3 +267,10 @@ impl AsFd for Worker {
 }
 
 pollable!(Worker);
+
+/// A door beside a claim of this process.
+fn open(bind: &Bind, owner: u32) -> Result<Owned> {
+    let door = door::bind(bind, owner)?;
+    door::open(bind, &door)?;
+    Ok(door)
+}

@@ -1,0 +1,84 @@
+//! What a worker shares with its listeners: the peer at the other end, and what it has said.
+//!
+//! Everything here is used under the lock of [`Control`](super::control::Control).
+
+use std::{collections::VecDeque, os::fd::AsFd};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+
+use super::listener::bare::BareSockets;
+use crate::{
+    channel::{Buffer, Channel, Incoming},
+    error::{Error, Kind, Result},
+    event::WorkerEvent,
+    net::Ports,
+};
+
+pub(super) struct Link {
+    pub(super) peer: Peer,
+    buffer: Buffer,
+    pub(super) events: VecDeque<WorkerEvent>,
+    /// Addresses with a live listener.
+    pub(super) open: Vec<u16>,
+    pub(super) bare: BareSockets,
+}
+
+/// Who is at the other end.
+pub(super) enum Peer {
+    Master {
+        channel: Channel,
+        /// It keeps duplicates of the worker's sockets.
+        custody: bool,
+    },
+    /// Its end of the channel is closed.
+    Gone,
+    /// There never was a master: the worker keeps the claims itself.
+    Nobody { _claims: Ports },
+}
+
+impl Link {
+    pub(super) fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            buffer: Buffer::default(),
+            events: VecDeque::new(),
+            open: Vec::new(),
+            bare: BareSockets::default(),
+        }
+    }
+
+    /// **Errors**: there is none, or no longer.
+    pub(super) fn master(&mut self) -> Result<&mut Channel> {
+        match &mut self.peer {
+            Peer::Master { channel, .. } => Ok(channel),
+            Peer::Gone | Peer::Nobody { .. } => Err(gone("speaking to the master")),
+        }
+    }
+
+    /// One packet; never blocks. Without a master there is none.
+    pub(super) fn receive(&mut self) -> Result<Incoming> {
+        match &mut self.peer {
+            Peer::Master { channel, .. } => channel.recv(&mut self.buffer),
+            Peer::Gone | Peer::Nobody { .. } => Ok(Incoming::Closed),
+        }
+    }
+
+    /// For a packet of the master, and meanwhile sends what is queued.
+    pub(super) fn wait(&mut self) -> Result<()> {
+        let channel = self.master()?;
+        channel.flush().map_err(|error| Error::system("telling the master", error))?;
+        let write = if channel.wants_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN | write)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(Error::system("waiting for the master", error)),
+        }
+    }
+}
+
+pub(super) fn gone(step: &str) -> Error {
+    Error::new(Kind::Gone, format!("{step}: the master is gone"))
+}

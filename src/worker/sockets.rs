@@ -1,0 +1,111 @@
+//! The control's share in opening and closing listening sockets.
+
+use std::os::fd::AsFd;
+
+use super::{
+    boot::TARGET,
+    control::{Control, unintelligible},
+    link::{Link, Peer, gone},
+};
+use crate::{
+    channel::Incoming,
+    config::Bind,
+    error::{Error, Kind, Result},
+    net::door,
+    sys::owned::Owned,
+    wire::Frame,
+};
+
+enum Answer {
+    Granted,
+    /// The descriptor did not arrive.
+    Lost,
+}
+
+impl Control {
+    /// Opens the bound socket for connections: hands it to the master and waits for the go-ahead, unless sockets are the
+    /// worker's own affair.
+    pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
+        let mut link = self.link();
+        if link.open.contains(&index) {
+            let text = format!("this worker listens on {} already; drop that listener first", bind.at);
+            return Err(Error::new(Kind::InvalidConfig, text));
+        }
+        let result = match &link.peer {
+            Peer::Master { custody: true, .. } => self.request(&mut link, index, bind, door),
+            Peer::Master { custody: false, .. } | Peer::Nobody { .. } => {
+                door::open(bind, door).and_then(|()| self.tell(&mut link, &Frame::Opened { address: index }))
+            }
+            Peer::Gone => Err(gone("handing over a socket")),
+        };
+        self.note_drain(&mut link);
+        if result.is_ok() {
+            link.open.push(index);
+            self.opened();
+        }
+        result
+    }
+
+    /// The listener is gone.
+    pub(super) fn close(&self, index: u16) {
+        self.tell_closed(&mut self.link(), index);
+    }
+
+    /// The program has taken the socket out of its listener; `kept` is a duplicate.
+    pub(super) fn bare(&self, index: u16, kept: Owned) {
+        let mut link = self.link();
+        link.bare.add(index, kept);
+        self.note_drain(&mut link);
+    }
+
+    pub(super) fn tell_closed(&self, link: &mut Link, index: u16) {
+        link.open.retain(|open| *open != index);
+        // If the master cannot be told it is gone or busy; either way the socket is closed and the kernel knows.
+        if let Err(error) = self.tell(link, &Frame::Closed { address: index }) {
+            log::debug!(target: TARGET, "telling the master of a closed listener: {error}");
+        }
+    }
+
+    fn request(&self, link: &mut Link, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
+        for _ in 0..LISTEN_TRIES {
+            let frame = Frame::Listen { address: index };
+            let sent = link.master()?.send(&frame, &[door.as_fd()]);
+            sent.map_err(|error| Error::system(format!("handing the socket for {} to the master", bind.at), error))?;
+            match self.answer(link, index)? {
+                Answer::Granted => return Ok(()),
+                Answer::Lost => {}
+            }
+        }
+        let text = format!(
+            "listening on {}: the master could not take the socket, it is out of descriptors (`ulimit -n`)",
+            bind.at
+        );
+        Err(Error::new(Kind::System, text))
+    }
+
+    fn answer(&self, link: &mut Link, index: u16) -> Result<Answer> {
+        loop {
+            match self.receive(link)? {
+                Incoming::Frame(Frame::Granted { address }, _) if address == index => return Ok(Answer::Granted),
+                Incoming::Frame(Frame::Refused { address, lost: true, .. }, _) if address == index => {
+                    return Ok(Answer::Lost);
+                }
+                Incoming::Frame(Frame::Refused { address, reason, .. }, _) if address == index => {
+                    return Err(Error::new(Kind::System, reason));
+                }
+                Incoming::Frame(frame, _) => self.understand(link, frame)?,
+                Incoming::Empty => link.wait()?,
+                Incoming::Closed => {
+                    self.gone(link);
+                    return Err(gone("waiting for the master's go-ahead"));
+                }
+                Incoming::Part => {}
+                Incoming::Malformed(malformed) => return Err(unintelligible(&malformed)),
+                Incoming::LostDescriptors(_) => {}
+            }
+        }
+    }
+}
+
+/// A descriptor is lost when the master is out of descriptors for a moment; if it happens again the state lasts.
+const LISTEN_TRIES: usize = 3;
