@@ -4,6 +4,8 @@
 //! cargo run --release --example http_server -- --listen 127.0.0.1:8000 --workers 2
 //! ```
 //!
+//! `--single` instead of `--workers` serves in the process itself, for a debugger or a profiler.
+//!
 //! | path | answers |
 //! |---|---|
 //! | `/` | `Hello, World!` |

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use mio_cluster::{Cluster, Event, Worker, WorkerExit};
+use mio_cluster::{Cluster, Event, Worker, WorkerExit, WorkerRef};
 
 #[derive(Args)]
 pub(crate) struct ServerOptions {
@@ -16,6 +16,9 @@ pub(crate) struct ServerOptions {
     /// Worker processes [default: the CPUs that this process may use]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Serve in this process, without workers: for debuggers and profilers; Ctrl-C ends it at once
+    #[arg(long, conflicts_with = "workers")]
+    single: bool,
     /// How new connections are spread over the workers: auto or kernel
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = balance)]
     balance: Balance,
@@ -41,16 +44,49 @@ impl ServerOptions {
         if let Some(workers) = self.workers {
             cluster = cluster.workers(workers);
         }
+        if self.single {
+            return run_single(cluster, self.json, worker);
+        }
         let mut json = self.json;
-        let ended = cluster.run_with(worker, move |_master, event| json = json && print(&event));
-        match ended {
+        match cluster.run_with(worker, move |_master, event| json = json && print(&event)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                log::error!("{error:?}");
-                ExitCode::from(error.exit_code())
-            }
+            Err(error) => failed(&error),
         }
     }
+}
+
+fn run_single<R: WorkerExit>(cluster: Cluster, json: bool, work: impl FnOnce(Worker) -> R) -> ExitCode {
+    let worker = match cluster.standalone() {
+        Ok(worker) => worker,
+        Err(error) => return failed(&error),
+    };
+    announce(&worker, json);
+    match work(worker).report() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The addresses take connections by now. As JSON these are events that a cluster reports, too, so a script need not
+/// know which of the two it has started.
+fn announce(worker: &Worker, json: bool) {
+    let (pid, addresses) = (std::process::id(), worker.addresses());
+    addresses.iter().for_each(|address| log::info!("listening on {address}, in this process only (pid {pid})"));
+    if !json {
+        return;
+    }
+    let this = WorkerRef { slot: worker.slot(), id: worker.id(), pid };
+    let listening = addresses.iter().map(|address| Event::Listening { worker: this, address: address.clone() });
+    let ready = Event::AllReady { pid, addresses: addresses.to_vec(), workers: 1 };
+    let _still_read = listening.chain([ready]).all(|event| print(&event));
+}
+
+fn failed(error: &mio_cluster::Error) -> ExitCode {
+    log::error!("{error:?}");
+    ExitCode::from(error.exit_code())
 }
 
 /// To stderr; `RUST_LOG` overrides the level.
