@@ -40,6 +40,7 @@ pub struct Cluster {
     settings: Settings,
     addresses: Vec<Listen>,
     signals: Option<bool>,
+    close_inherited: bool,
     before_fork: Option<BeforeFork>,
 }
 
@@ -47,7 +48,8 @@ impl Cluster {
     /// As many workers as this process may use CPUs (affinity and control group respected), no address, restart always.
     pub fn new() -> Self {
         let cpus = available_parallelism().map_or(1, usize::from);
-        Self { settings: Settings::with_workers(cpus), addresses: Vec::new(), signals: None, before_fork: None }
+        let (settings, addresses) = (Settings::with_workers(cpus), Vec::new());
+        Self { settings, addresses, signals: None, close_inherited: false, before_fork: None }
     }
 
     /// One address more. A cluster without any is legal: its workers serve no port.
@@ -142,6 +144,44 @@ impl Cluster {
     /// [`run`](Self::run) and its like, no for [`start`](Self::start).
     pub fn signals(mut self, own: bool) -> Self {
         self.signals = Some(own);
+        self
+    }
+
+    /// For a program that has sockets of its own beside the master: each worker then closes, before its function begins,
+    /// every descriptor that it inherits, but for stdin, stdout, stderr (numbers 0, 1 and 2) and what this library keeps
+    /// for it. Default: false, everything that the program has opened stays open in the workers.
+    ///
+    /// Without it a worker holds a copy of each listener, connection and pipe that the program had at the fork. When the
+    /// program closes a connection its client sees no end before the last of these workers is gone; a port that the
+    /// program no longer listens on stays taken; a reader of a pipe waits on.
+    ///
+    /// **The worker function must then own no descriptor** and use none that the program opened before: no captured
+    /// file, socket or `Poll`, no logger that writes to a file or a syslog socket, no crate that holds a descriptor in a
+    /// static. Their numbers are closed, and given to whatever the worker opens next: to use such a value fails or
+    /// reaches something else, to drop it closes something else, or aborts the worker (by a check of the standard
+    /// library in debug builds). Open files in the worker function; a logger on stderr is fine.
+    ///
+    /// ```no_run
+    /// use std::net::TcpListener;
+    /// use mio_cluster::Cluster;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // The program's own: workers forked now or later have no copy of it, nor of its connections.
+    /// let admin = TcpListener::bind("127.0.0.1:9000")?;
+    /// let path = String::from("/var/log/requests.log");
+    /// let mut master = Cluster::new().listen("127.0.0.1:8000").close_inherited(true).start(move |mut worker| {
+    ///     // Not a captured `File`: opened here, by its captured name.
+    ///     let _log = std::fs::File::options().append(true).open(&path)?;
+    ///     let _listener = worker.listen()?;
+    ///     // … the worker's loop …
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # drop((admin, &mut master));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close_inherited(mut self, on: bool) -> Self {
+        self.close_inherited = on;
         self
     }
 
@@ -243,7 +283,7 @@ impl Cluster {
             binds: self.binds()?,
             settings: self.settings.bounded(),
             signals: self.signals.unwrap_or(signals),
-            launch: boot::launch(worker),
+            launch: boot::launch(worker, self.close_inherited),
             before_fork: self.before_fork,
         })
     }

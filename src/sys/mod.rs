@@ -6,7 +6,7 @@
 //!
 //! | piece | system calls | blocks | AS-safe | descriptors |
 //! |---|---|---|---|---|
-//! | [`owned`] | `close` | no | no (a mutex) | the process-wide table of what this library owns; all of it CLOEXEC, so it ends at exec, too |
+//! | [`owned`] | `close`, `close_range` | no | no (a mutex) | the process-wide table of what this library owns; all of it CLOEXEC, so it ends at exec, too |
 //! | [`fork`] | `fork`, `pidfd_open`, one `stat` per thread count | up to 10 ms while a joined thread lingers | no (flushes stdio) | the caller owns the pidfd |
 //! | [`pidfd`] | `pidfd_open`, `pidfd_send_signal` | no | no | a `PidFd` owns one |
 //! | [`reap`] | `waitpid` of one pid, `PIDFD_GET_INFO` | `reap` up to 10 ms if SIGCHLD is ignored, else no; `reap_blocking` until the child is gone | no | borrows the pidfd |

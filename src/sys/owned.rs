@@ -7,6 +7,7 @@
 //! Race: a number is free for reuse from the moment of `close`, hence out of the table first, closed second.
 
 use std::{
+    fs, io,
     mem::{self, ManuallyDrop},
     ops::Deref,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -139,20 +140,54 @@ pub(crate) fn keep_only(keep: &[RawFd]) {
     doomed.chunk_by(|one, next| *one + 1 == *next).for_each(close_run);
 }
 
+/// For the child after [`keep_only`]: closes what is left of its parent's program, that is every descriptor but 0, 1, 2
+/// and `keep`. Runs no Drop code. The values of the program that own those numbers must not be used or dropped in this
+/// process: whoever asks for this has been told so.
+///
+/// **Errors**: the kernel refuses close_range, and /proc/thread-self/fd, to close one by one, cannot be read either.
+pub(crate) fn close_inherited(keep: &[RawFd]) -> io::Result<()> {
+    if gaps(keep).into_iter().all(|(first, last)| close_range(first, last)) {
+        return Ok(());
+    }
+    open_numbers()?.into_iter().filter(|fd| *fd >= FIRST_AFTER_STDIO && !keep.contains(fd)).for_each(close);
+    Ok(())
+}
+
+/// First and last of every run of numbers above 2 that are not in `keep`.
+fn gaps(keep: &[RawFd]) -> Vec<(RawFd, RawFd)> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= FIRST_AFTER_STDIO).collect();
+    keep.sort_unstable();
+    let firsts = std::iter::once(FIRST_AFTER_STDIO).chain(keep.iter().map(|fd| fd + 1));
+    let lasts = keep.iter().map(|fd| fd - 1).chain(std::iter::once(RawFd::MAX));
+    firsts.zip(lasts).filter(|(first, last)| first <= last).collect()
+}
+
+/// All that are open, and the one that read the list, which is closed by now.
+fn open_numbers() -> io::Result<Vec<RawFd>> {
+    let names = fs::read_dir("/proc/thread-self/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+}
+
 /// `run`: consecutive numbers.
 fn close_run(run: &[RawFd]) {
-    let [first, .., last] = run else { return run.iter().for_each(|&fd| close(fd)) };
-    // SAFETY: as for `close`, for every number of the run. The flags are none.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, *first, *last, 0) };
-    if result != 0 {
-        // A kernel before 5.9, or a filter that forbids the call.
-        run.iter().for_each(|&fd| close(fd));
+    match run {
+        [first, .., last] if close_range(*first, *last) => {}
+        each => each.iter().for_each(|&fd| close(fd)),
     }
 }
 
+/// From the first to the last, whether they are open or not. False: a kernel before 5.9, or a filter that forbids the
+/// call; nothing is closed then.
+fn close_range(first: RawFd, last: RawFd) -> bool {
+    // SAFETY: as for `close`, for every number of the range. The flags are none.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) == 0 }
+}
+
 fn close(fd: RawFd) {
-    // SAFETY: the number was in the table, so a value of this library owned it; that value is a husk now and never
-    // closes it. EINTR and EIO leave the number free on Linux: nothing to do about them.
+    // SAFETY: from `keep_only`: the number was in the table, so a value of this library owned it; that value is a husk
+    // now and never closes it. From `close_inherited`: whatever owns the number is a value of the program, which has
+    // promised to own none in a worker. EINTR and EIO leave the number free on Linux: nothing to do about them.
     unsafe { libc::close(fd) };
 }
 
@@ -167,53 +202,8 @@ static TABLE: Mutex<Table> = Mutex::new(Table { entries: Vec::new(), last_serial
 /// How often this process, or one that it descends from, was a child that closed descriptors.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
+/// 0, 1 and 2 are stdin, stdout and stderr, and belong to the program.
+const FIRST_AFTER_STDIO: RawFd = 3;
+
 #[cfg(test)]
-mod tests {
-    use std::{fs::File, io::Read, os::unix::net::UnixStream};
-
-    use super::*;
-
-    fn open() -> File {
-        File::open("/dev/null").expect("/dev/null can be opened")
-    }
-
-    #[test]
-    fn a_descriptor_is_in_the_table_until_it_is_given_away() {
-        let owned = Owned::new(open());
-        let number = owned.as_raw_fd();
-        assert!(table().entries.iter().any(|entry| entry.fd == number));
-        let file = owned.into_inner();
-        assert_eq!(file.as_raw_fd(), number);
-        assert!(table().entries.iter().all(|entry| entry.fd != number));
-    }
-
-    #[test]
-    fn dropping_closes() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        drop(Owned::register(ours, AsFd::as_fd));
-        assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "end of file: the other end is closed");
-    }
-
-    #[test]
-    fn other_owners_stay_usable() {
-        let owned = Owned::register(open(), AsFd::as_fd);
-        assert_eq!(owned.as_fd().as_raw_fd(), owned.as_raw_fd());
-        assert!(owned.metadata().is_ok());
-    }
-
-    #[test]
-    fn a_husk_closes_nothing() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let owned = Owned::register(ours, AsFd::as_fd);
-        assert!(owned.is_ours());
-        // What `keep_only` does in a child, for this one descriptor: later ones of its number are others.
-        table().leave(owned.entry);
-        let later = table().enter(owned.as_raw_fd());
-        let raw = owned.as_raw_fd();
-        drop(owned);
-        assert!(table().leave(later), "the later owner keeps its line");
-        theirs.set_nonblocking(true).unwrap();
-        assert!(theirs.read(&mut [0]).is_err(), "descriptor {raw} is still open");
-        close(raw);
-    }
-}
+mod tests;

@@ -22,15 +22,15 @@ use crate::{
     sys::{owned, parent, signal},
 };
 
-/// Wraps the user's function for the master.
-pub(crate) fn launch<R: WorkerExit>(work: impl FnOnce(Worker) -> R + 'static) -> Launch {
-    Box::new(move |birth| boot(birth, work))
+/// Wraps the user's function for the master. `alone`: the worker closes what it inherits of the program's descriptors.
+pub(crate) fn launch<R: WorkerExit>(work: impl FnOnce(Worker) -> R + 'static, alone: bool) -> Launch {
+    Box::new(move |birth| boot(birth, work, alone))
 }
 
-fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R) -> i32 {
+fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R, alone: bool) -> i32 {
     let (slot, id) = (birth.slot, birth.id);
     role::become_worker();
-    match prepare(birth) {
+    match prepare(birth, alone) {
         Ok(Some(worker)) => run(slot, id, || work(worker).report()),
         Ok(None) => ORPHANED,
         Err(error) => {
@@ -41,7 +41,7 @@ fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R) -> i32 {
 }
 
 /// Signals first: until then all are blocked, and inherited handlers may write into pipes of the parent.
-fn prepare(birth: Birth) -> Result<Option<Worker>> {
+fn prepare(birth: Birth, alone: bool) -> Result<Option<Worker>> {
     let master = birth.master;
     let wake = Bell::wake()?;
     // The handler of SIGTERM may use it until the process ends: this count is never given back.
@@ -54,6 +54,10 @@ fn prepare(birth: Birth) -> Result<Option<Worker>> {
     let doors = birth.doors.iter().map(|(_, door)| door.as_raw_fd());
     let keep: Vec<RawFd> = [birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()].into_iter().chain(doors).collect();
     owned::keep_only(&keep);
+    if alone {
+        owned::close_inherited(&keep)
+            .map_err(|error| Error::system("closing what was inherited (close_inherited)", error))?;
+    }
     Worker::forked(birth, wake).map(Some)
 }
 
