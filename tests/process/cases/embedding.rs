@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Bench, Run, cases, free_port};
+use crate::harness::{Bench, Client, Run, cases, free_port};
 
 cases!("embedding":
     embedded_events_come_in_order,
@@ -18,6 +18,8 @@ cases!("embedding":
     program_that_reaps_every_child,
     program_that_ignores_sigchld,
     captured_file_and_logger_in_every_generation,
+    workers_that_close_what_they_inherit,
+    workers_that_keep_what_they_inherit,
 );
 
 fn stop(mut run: Run) {
@@ -175,4 +177,40 @@ fn captured_file_and_logger_in_every_generation(bench: &Bench) {
     assert_eq!(run.fact("file").rest(), "101");
     assert_eq!(run.fact("log").rest(), "101");
     run.end_with(0);
+}
+
+/// The program closes its listener and a connection; the workers have no copy of either, those forked later included.
+fn workers_that_close_what_they_inherit(bench: &Bench) {
+    let (mut run, address, own, client) = serves_something_itself(bench, "close_inherited");
+    assert_eq!(bench.ask(address, "holds /dev/zero"), "false");
+    assert_eq!(bench.ask(address, "has_stdio"), "true");
+    run.tell("close_own");
+    client.closed();
+    free_port(own).expect("nobody listens there any more");
+    stop(run);
+}
+
+fn workers_that_keep_what_they_inherit(bench: &Bench) {
+    let (mut run, address, own, client) = serves_something_itself(bench, "");
+    assert_eq!(bench.ask(address, "holds /dev/zero"), "true");
+    run.tell("close_own");
+    run.fact("closed");
+    drop(bench.connect(own));
+    // It ends along with the worker.
+    stop(run);
+    client.closed();
+}
+
+/// A client is connected to the program, and the only worker was forked after that.
+fn serves_something_itself(bench: &Bench, words: &str) -> (Run, SocketAddr, SocketAddr, Client) {
+    let mut run = bench.start(&format!("cluster listen=@:0 {words}"));
+    let address = run.ready();
+    run.tell(&format!("serve_own {}", bench.ip()));
+    let own: SocketAddr = run.fact("own").rest().parse().unwrap();
+    let client = bench.connect(own);
+    run.fact("accepted");
+    run.expect_once("was killed by SIGKILL");
+    run.tell("kill 1 9");
+    run.fact_of("ready", 2);
+    (run, address, own, client)
 }
