@@ -47,19 +47,15 @@ pub(super) enum Ready {
 impl Reactor {
     pub(super) fn new() -> Result<Self> {
         let step = |error: Errno| Error::system("creating the master's epoll, timerfd and eventfd", error);
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(step)?;
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(step)?;
+        let epoll = || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC);
+        let timer = || TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK);
+        let bell = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let epoll = Owned::make(epoll, |epoll| epoll.0.as_fd()).map_err(step)?;
+        let timer = Owned::make(timer, AsFd::as_fd).map_err(step)?;
+        let bell = Owned::make(bell, AsFd::as_fd).map_err(step)?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, Ready::Turn.key())).map_err(step)?;
         epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, Ready::Turn.key())).map_err(step)?;
-        Ok(Self {
-            epoll: Owned::register(epoll, |epoll| epoll.0.as_fd()),
-            timer: Owned::register(timer, AsFd::as_fd),
-            bell: Owned::register(bell, AsFd::as_fd),
-            armed: None,
-            rings: false,
-        })
+        Ok(Self { epoll, timer, bell, armed: None, rings: false })
     }
 
     pub(super) fn add(&self, fd: impl AsFd, ready: Ready) -> io::Result<()> {

@@ -15,6 +15,7 @@
 //! | [`mapping`] | `memfd_create`, `mmap` | no | reading and writing a page is | a `Mapping` owns one |
 //! | [`queue`] | `getsockopt` | no | yes | borrows the socket |
 //! | [`rights`] | `sendmsg`, `recvmsg` | no (if the socket does not) | no | sending duplicates, receiving gives owned ones |
+//! | [`stdio`] | `open` of /dev/null | no | yes | 0, 1 and 2 belong to the program |
 //!
 //! Every call that a signal may interrupt is made again here; EINTR reaches no caller. Errors are `io::Error`: the
 //! caller knows the step and the value, and says so.
@@ -29,3 +30,4 @@ pub(crate) mod queue;
 pub(crate) mod reap;
 pub(crate) mod rights;
 pub(crate) mod signal;
+pub(crate) mod stdio;

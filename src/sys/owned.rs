@@ -4,20 +4,26 @@
 //! they keep a dead worker's socket alive; closing anything else can hit a number that the program has given to a file
 //! of its own. So each descriptor enters the table when the library comes to own it and leaves it before it is closed.
 //!
+//! None of them has the number of stdin, stdout or stderr, also in a program that has closed these and prints and logs
+//! on: its text would be counted by an eventfd, taken for a packet by a worker, or written over the scoreboard.
+//!
 //! Race: a number is free for reuse from the moment of `close`, hence out of the table first, closed second.
 
 use std::{
     fs, io,
     mem::{self, ManuallyDrop},
     ops::Deref,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
 
-use nix::libc;
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    libc,
+};
 
 /// A descriptor that is in the table as long as this value lives. `T` is what owns and closes it.
 ///
@@ -45,13 +51,21 @@ struct Table {
 
 impl Owned {
     pub(crate) fn new(fd: impl Into<OwnedFd>) -> Self {
-        Self::register(fd.into(), AsFd::as_fd)
+        Self::register(above_stdio(fd.into()), AsFd::as_fd)
     }
 }
 
 impl<T> Owned<T> {
-    /// For a descriptor whose owner is another type: `register(timer, AsFd::as_fd)`, `register(epoll, |epoll|
-    /// epoll.0.as_fd())`. `fd_of` names the one descriptor that `value` owns until it is dropped.
+    /// For a descriptor whose owner is another type: `make(|| TimerFd::new(…), AsFd::as_fd)`, `make(|| Epoll::new(…),
+    /// |epoll| epoll.0.as_fd())`. `fd_of` names the one descriptor that a value owns until it is dropped.
+    pub(crate) fn make<E>(
+        make: impl FnMut() -> Result<T, E>,
+        fd_of: impl for<'a> Fn(&'a T) -> BorrowedFd<'a>,
+    ) -> Result<Self, E> {
+        Ok(Self::register(make_above_stdio(make, &fd_of)?, fd_of))
+    }
+
+    /// As [`make`](Self::make), for one that has a number above 2 because another `Owned` had it.
     pub(crate) fn register(value: T, fd_of: impl for<'a> FnOnce(&'a T) -> BorrowedFd<'a>) -> Self {
         let entry = table().enter(fd_of(&value).as_raw_fd());
         Self { entry, value: ManuallyDrop::new(value) }
@@ -125,6 +139,33 @@ impl Table {
         let held = self.holds(entry);
         self.entries.retain(|other| *other != entry);
         held
+    }
+}
+
+/// Makes another one until its number is above 2; the others keep theirs taken meanwhile.
+fn make_above_stdio<T, E>(
+    mut make: impl FnMut() -> Result<T, E>,
+    fd_of: impl for<'a> Fn(&'a T) -> BorrowedFd<'a>,
+) -> Result<T, E> {
+    let mut low = Vec::new();
+    loop {
+        let value = make()?;
+        if fd_of(&value).as_raw_fd() >= FIRST_AFTER_STDIO {
+            return Ok(value);
+        }
+        low.push(value);
+    }
+}
+
+/// The same descriptor under a number above 2. Without room for a moment it stays what it is.
+fn above_stdio(fd: OwnedFd) -> OwnedFd {
+    if fd.as_raw_fd() >= FIRST_AFTER_STDIO {
+        return fd;
+    }
+    match fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_AFTER_STDIO)) {
+        // SAFETY: the kernel has just made this number, and nobody else knows it.
+        Ok(higher) => unsafe { OwnedFd::from_raw_fd(higher) },
+        Err(_) => fd,
     }
 }
 

@@ -53,8 +53,8 @@ pub(crate) struct SignalFd(Owned<signalfd::SignalFd>);
 
 impl SignalFd {
     pub(crate) fn new(signals: &[i32]) -> io::Result<Self> {
-        let fd = signalfd::SignalFd::with_flags(&set_of(signals)?, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Self(Owned::register(fd, AsFd::as_fd)))
+        let (set, flags) = (set_of(signals)?, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
+        Ok(Self(Owned::make(|| signalfd::SignalFd::with_flags(&set, flags), AsFd::as_fd)?))
     }
 
     /// `None`: no signal is pending.

@@ -51,9 +51,9 @@ pub(super) const LEAVING: u8 = 8;
 impl Bell {
     pub(super) fn wake() -> Result<Wake> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let wake = EventFd::from_value_and_flags(1, flags);
+        let wake = Owned::make(|| EventFd::from_value_and_flags(1, flags), AsFd::as_fd);
         let wake = wake.map_err(|error| Error::system("creating the worker's eventfd", error))?;
-        Ok(Arc::new(Owned::register(wake, AsFd::as_fd)))
+        Ok(Arc::new(wake))
     }
 
     pub(super) fn new(wake: Wake) -> Self {

@@ -19,7 +19,7 @@ use crate::{
     id::{Slot, WorkerId},
     last_words::last_words,
     role,
-    sys::{owned, parent, signal},
+    sys::{owned, parent, signal, stdio},
 };
 
 /// Wraps the user's function for the master. `alone`: the worker closes what it inherits of the program's descriptors.
@@ -42,6 +42,7 @@ fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R, alone: bool
 
 /// Signals first: until then all are blocked, and inherited handlers may write into pipes of the parent.
 fn prepare(birth: Birth, alone: bool) -> Result<Option<Worker>> {
+    stdio::fill();
     let master = birth.master;
     let wake = Bell::wake()?;
     // The handler of SIGTERM may use it until the process ends: this count is never given back.

@@ -75,8 +75,8 @@ impl Control {
 
     fn new(peer: Peer, parent: Option<u32>, seat: Seat, drain_timeout: Duration, wake: Wake) -> Result<Self> {
         let step = |error: Errno| Error::system("creating the worker's epoll", error);
-        let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
-        let poller = Owned::register(poller, |poller| poller.0.as_fd());
+        let poller = Owned::make(|| Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC), |epoll| epoll.0.as_fd());
+        let poller = poller.map_err(step)?;
         match &peer {
             Peer::Master { channel, .. } => {
                 poller.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;

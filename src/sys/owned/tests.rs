@@ -67,6 +67,20 @@ fn closes_all_but_two() {
 }
 
 #[test]
+fn no_number_is_one_of_stdio() {
+    with_own_table(|| {
+        [0, 1, 2].into_iter().for_each(close);
+        // Not entered into the table, where these numbers are those of other tests.
+        let moved = above_stdio(open().into());
+        let made = make_above_stdio(|| Ok::<File, io::Error>(open()), AsFd::as_fd).unwrap();
+        assert_eq!((moved.as_raw_fd(), made.as_raw_fd()), (3, 4));
+        assert!(File::from(moved).metadata().is_ok() && made.metadata().is_ok());
+        // The low ones are free again.
+        assert_eq!([(); 3].map(|()| open().into_raw_fd()), [0, 1, 2]);
+    });
+}
+
+#[test]
 fn a_husk_closes_nothing() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let owned = Owned::register(ours, AsFd::as_fd);

@@ -89,10 +89,11 @@ impl Listener {
     /// All that can fail for want of descriptors, before the master is asked.
     pub(super) fn prepare(control: &Control) -> Result<Prepared> {
         let step = |error: Errno| Error::system("creating the listener's epoll", error);
-        let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(step)?;
+        let poller = Owned::make(|| Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC), |epoll| epoll.0.as_fd());
+        let poller = poller.map_err(step)?;
         poller.add(control, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
         let pause = Pause::new(&poller)?;
-        Ok(Prepared { poller: Owned::register(poller, |poller| poller.0.as_fd()), pause })
+        Ok(Prepared { poller, pause })
     }
 
     /// `door` listens by now, at `at`.

@@ -45,9 +45,9 @@ impl Pause {
     pub(super) fn new(poller: &Epoll) -> Result<Self> {
         let step = |error: Errno| Error::system("creating the listener's timer", error);
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(step)?;
+        let timer = Owned::make(|| TimerFd::new(ClockId::CLOCK_MONOTONIC, flags), AsFd::as_fd).map_err(step)?;
         poller.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        Ok(Self { timer: Owned::register(timer, AsFd::as_fd), on: AtomicBool::new(false), said: Mutex::new(None) })
+        Ok(Self { timer, on: AtomicBool::new(false), said: Mutex::new(None) })
     }
 
     /// One relaxed load.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Bench, Client, Run, cases, free_port};
+use crate::harness::{Bench, Client, Fact, Run, cases, free_port};
 
 cases!("embedding":
     embedded_events_come_in_order,
@@ -20,6 +20,7 @@ cases!("embedding":
     captured_file_and_logger_in_every_generation,
     workers_that_close_what_they_inherit,
     workers_that_keep_what_they_inherit,
+    program_without_stdio,
 );
 
 fn stop(mut run: Run) {
@@ -213,4 +214,25 @@ fn serves_something_itself(bench: &Bench, words: &str) -> (Run, SocketAddr, Sock
     run.tell("kill 1 9");
     run.fact_of("ready", 2);
     (run, address, own, client)
+}
+
+/// It prints and logs all the time; nothing of that reaches a descriptor of the library or a client, in no process.
+fn program_without_stdio(bench: &Bench) {
+    for words in ["", "close_inherited"] {
+        let mut run = bench.start(&format!("without_stdio listen=@:0 workers=2 {words}"));
+        let address = run.ready();
+        assert_eq!(run.fact("low").rest(), "[]");
+        // One by exit, one by a signal; each replacement serves.
+        for (id, command) in [(3, "exit 7"), (4, "abort")] {
+            let mut client = bench.connect(address);
+            assert_eq!(client.ask("has_stdio"), "true");
+            client.say(command);
+            client.closed();
+            run.fact_of("ready", id);
+        }
+        run.signal(Signal::SIGTERM);
+        run.end_with(0);
+        let ends: Vec<String> = run.all("exit").iter().map(Fact::how).collect();
+        assert_eq!(ends, ["code 7, own", "signal 6, own", "code 0, asked", "code 0, asked"]);
+    }
 }
