@@ -1,6 +1,9 @@
 //! What must be said before a process ends.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 /// Logs an error; if the program has no logger that takes it, prints it to stderr, for nobody should end in silence.
 pub(crate) fn last_words(target: &str, text: impl Display) {
@@ -11,7 +14,7 @@ pub(crate) fn last_words(target: &str, text: impl Display) {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "the last resort of a process that is about to end")]
+/// A closed pipe or a full disk is no reason to end otherwise than intended.
 fn print(text: impl Display) {
-    eprintln!("error: {text}");
+    let _ = writeln!(io::stderr(), "error: {text}");
 }

@@ -21,6 +21,7 @@ cases!("embedding":
     workers_that_close_what_they_inherit,
     workers_that_keep_what_they_inherit,
     program_without_stdio,
+    program_whose_stderr_is_full,
 );
 
 fn stop(mut run: Run) {
@@ -234,5 +235,17 @@ fn program_without_stdio(bench: &Bench) {
         run.end_with(0);
         let ends: Vec<String> = run.all("exit").iter().map(Fact::how).collect();
         assert_eq!(ends, ["code 7, own", "signal 6, own", "code 0, asked", "code 0, asked"]);
+    }
+}
+
+/// Neither master nor worker stumbles over its last words.
+fn program_whose_stderr_is_full(bench: &Bench) {
+    for logger in ["", "no_logger"] {
+        let start =
+            |words| bench.start_by(&["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"], &format!("{words} {logger}"));
+        let mut run = start("cluster mode=run worker=fails restart=never");
+        assert_eq!(run.fact("exit").how(), "code 1, own");
+        run.end_with(1);
+        start("cluster mode=main workers=0").end_with(2);
     }
 }
