@@ -181,6 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn exit_codes_are_those_of_the_documentation() {
+        let code = |kind| Error::new(kind, "").exit_code();
+        assert_eq!([Kind::InvalidConfig, Kind::NeverReady, Kind::GaveUp].map(code), [2, 3, 4]);
+        let others = [Kind::AddressInUse, Kind::PermissionDenied, Kind::ThreadsRunning];
+        assert_eq!((others.map(code), [Kind::WouldBlock, Kind::Gone, Kind::System].map(code)), ([1; 3], [1; 3]));
+    }
+
+    #[test]
     fn io_errors_keep_the_kind_and_the_text() {
         let error = io::Error::from(Error::new(Kind::AddressInUse, "127.0.0.1:80 is taken"));
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);

@@ -1,8 +1,13 @@
-//! Which public types may cross threads: part of the promise, checked by the compiler.
+//! Which public types may cross threads, what else they can do: part of the promise, checked by the compiler.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+};
 
 use mio_cluster::{
     Address, Cause, Cluster, Error, Event, ExitStatus, Listen, Listener, Master, ReadyWhen, Restart, Shutdown, Signal,
-    Slot, State, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef,
+    Slot, State, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef, mio::event::Source,
 };
 
 /// `T` in the position of `&T` finds the inherent constant if the bound holds, the trait's otherwise.
@@ -57,4 +62,42 @@ fn a_master_stays_on_its_thread() {
     assert!(!holds!(Master: Send));
     assert!(!holds!(Master: Sync));
     assert!(!holds!(Cluster: Send), "it may hold a hook");
+}
+
+/// So that a new public type is not forgotten above.
+#[test]
+fn every_public_type_is_looked_at() {
+    let exports = include_str!("../src/lib.rs").split("\npub use ").skip(1).filter_map(|text| text.split(';').next());
+    let names = exports.flat_map(|text| text.split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
+    let types: Vec<String> = names.filter(|name| name.starts_with(char::is_uppercase)).collect();
+    let looked_at = |name: &String| {
+        let here = include_str!("api.rs");
+        [format!("anywhere::<{name}>"), format!("holds!({name}: ")].iter().any(|text| here.contains(text))
+    };
+    // A trait, and an alias.
+    let others = ["WorkerExit", "Result"];
+    let missing: Vec<&String> =
+        types.iter().filter(|name| !others.contains(&name.as_str()) && !looked_at(name)).collect();
+    assert!(types.len() > 20 && missing.is_empty(), "no statement on {missing:?}, of {types:?}");
+}
+
+#[test]
+fn a_registered_value_is_one_descriptor() {
+    fn pollable<T: AsFd + AsRawFd + Source>() {}
+    pollable::<Master>();
+    pollable::<Worker>();
+    pollable::<Listener>();
+}
+
+/// Of an error that comes from the builder; the other kinds are in the module of `Error`.
+#[test]
+fn errors_convert_and_print() {
+    fn fails() -> io::Result<()> {
+        Ok(Cluster::new().workers(0).run(|_worker| ())?)
+    }
+    let error = fails().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    let ours = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).expect("it is kept whole");
+    assert_eq!(ours.exit_code(), 2);
+    assert_eq!(format!("{ours:?}"), format!("{ours:#}"));
 }

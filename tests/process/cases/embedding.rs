@@ -1,27 +1,24 @@
-//! A master beside other things in one program: in its loop, beside its signals, children, threads and files.
+//! A master beside other things in one program: in its loop, beside its signals, children and threads.
 
 use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Bench, Client, Fact, Run, cases, free_port};
+use crate::harness::{Bench, Run, cases, free_port};
 
 cases!("embedding":
     embedded_events_come_in_order,
     embedded_events_after_a_thousand_wakeups,
     dropped_master_kills_and_reaps,
+    dropped_master_leaves_other_children_alone,
     two_masters_in_one_process,
+    one_of_two_masters_is_dropped,
     two_masters_cannot_both_own_the_signals,
     values_of_another_process_close_nothing,
     term_to_a_worker_is_not_heard_by_the_program,
     children_of_the_program_stay_its_own,
     program_that_reaps_every_child,
     program_that_ignores_sigchld,
-    captured_file_and_logger_in_every_generation,
-    workers_that_close_what_they_inherit,
-    workers_that_keep_what_they_inherit,
-    program_without_stdio,
-    program_whose_stderr_is_full,
 );
 
 fn stop(mut run: Run) {
@@ -81,6 +78,18 @@ fn dropped_master_kills_and_reaps(bench: &Bench) {
     }
 }
 
+fn dropped_master_leaves_other_children_alone(bench: &Bench) {
+    let mut run = bench.start("cluster listen=@:0 workers=2");
+    run.ready();
+    run.tell("child");
+    run.tell("drop");
+    run.fact("dropped");
+    run.tell("end_child");
+    assert_eq!(run.fact("child").rest(), "exit status: 5");
+    run.tell("quit");
+    run.end_with(0);
+}
+
 /// The workers of the second one inherit nothing of the first: each has its channel and no other socket.
 fn two_masters_in_one_process(bench: &Bench) {
     let mut run = bench.start("two_masters listen=@:0");
@@ -89,6 +98,20 @@ fn two_masters_in_one_process(bench: &Bench) {
     let both = run.fact("both");
     let addresses: Vec<SocketAddr> = both.rest().split(' ').map(|at| at.parse().unwrap()).collect();
     assert_ne!(addresses[0], addresses[1]);
+    run.end_with(0);
+}
+
+/// The other one's worker serves on, and is replaced when it dies.
+fn one_of_two_masters_is_dropped(bench: &Bench) {
+    let mut run = bench.start("two_masters listen=@:0 drop_first");
+    let addresses: Vec<SocketAddr> = run.fact("both").rest().split(' ').map(|at| at.parse().unwrap()).collect();
+    run.fact("dropped");
+    free_port(addresses[0]).expect("the port of the dropped one is free");
+    let mut client = bench.connect(addresses[1]);
+    assert!(client.ask("who").starts_with("1 0 "));
+    run.expect_once("exited with code 7");
+    client.say("exit 7");
+    assert_eq!(run.fact("replaced").rest(), "2");
     run.end_with(0);
 }
 
@@ -172,80 +195,4 @@ fn program_that_ignores_sigchld(bench: &Bench) {
         run.fact_of("ready", id + 1);
     }
     stop(run);
-}
-
-fn captured_file_and_logger_in_every_generation(bench: &Bench) {
-    let mut run = bench.start("captured listen=@:0 generations=100 log_to_file");
-    assert_eq!(run.fact("file").rest(), "101");
-    assert_eq!(run.fact("log").rest(), "101");
-    run.end_with(0);
-}
-
-/// The program closes its listener and a connection; the workers have no copy of either, those forked later included.
-fn workers_that_close_what_they_inherit(bench: &Bench) {
-    let (mut run, address, own, client) = serves_something_itself(bench, "close_inherited");
-    assert_eq!(bench.ask(address, "holds /dev/zero"), "false");
-    assert_eq!(bench.ask(address, "has_stdio"), "true");
-    run.tell("close_own");
-    client.closed();
-    free_port(own).expect("nobody listens there any more");
-    stop(run);
-}
-
-fn workers_that_keep_what_they_inherit(bench: &Bench) {
-    let (mut run, address, own, client) = serves_something_itself(bench, "");
-    assert_eq!(bench.ask(address, "holds /dev/zero"), "true");
-    run.tell("close_own");
-    run.fact("closed");
-    drop(bench.connect(own));
-    // It ends along with the worker.
-    stop(run);
-    client.closed();
-}
-
-/// A client is connected to the program, and the only worker was forked after that.
-fn serves_something_itself(bench: &Bench, words: &str) -> (Run, SocketAddr, SocketAddr, Client) {
-    let mut run = bench.start(&format!("cluster listen=@:0 {words}"));
-    let address = run.ready();
-    run.tell(&format!("serve_own {}", bench.ip()));
-    let own: SocketAddr = run.fact("own").rest().parse().unwrap();
-    let client = bench.connect(own);
-    run.fact("accepted");
-    run.expect_once("was killed by SIGKILL");
-    run.tell("kill 1 9");
-    run.fact_of("ready", 2);
-    (run, address, own, client)
-}
-
-/// It prints and logs all the time; nothing of that reaches a descriptor of the library or a client, in no process.
-fn program_without_stdio(bench: &Bench) {
-    for words in ["", "close_inherited"] {
-        let mut run = bench.start(&format!("without_stdio listen=@:0 workers=2 {words}"));
-        let address = run.ready();
-        assert_eq!(run.fact("low").rest(), "[]");
-        // One by exit, one by a signal; each replacement serves.
-        for (id, command) in [(3, "exit 7"), (4, "abort")] {
-            let mut client = bench.connect(address);
-            assert_eq!(client.ask("has_stdio"), "true");
-            client.say(command);
-            client.closed();
-            run.fact_of("ready", id);
-        }
-        run.signal(Signal::SIGTERM);
-        run.end_with(0);
-        let ends: Vec<String> = run.all("exit").iter().map(Fact::how).collect();
-        assert_eq!(ends, ["code 7, own", "signal 6, own", "code 0, asked", "code 0, asked"]);
-    }
-}
-
-/// Neither master nor worker stumbles over its last words.
-fn program_whose_stderr_is_full(bench: &Bench) {
-    for logger in ["", "no_logger"] {
-        let start =
-            |words| bench.start_by(&["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"], &format!("{words} {logger}"));
-        let mut run = start("cluster mode=run worker=fails restart=never");
-        assert_eq!(run.fact("exit").how(), "code 1, own");
-        run.end_with(1);
-        start("cluster mode=main workers=0").end_with(2);
-    }
 }

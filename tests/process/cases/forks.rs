@@ -1,5 +1,7 @@
 //! Forks that cannot be: too many processes, a second thread.
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Bench, cases};
 
 cases!("forks":
@@ -9,6 +11,7 @@ cases!("forks":
     limit_of_processes_at_start,
     limit_of_descriptors,
     hook_before_each_fork,
+    fork_from_an_event_handler,
 );
 
 /// In the master, with the slot, for replacements too.
@@ -128,4 +131,15 @@ fn limit_of_processes_at_start(bench: &Bench) {
     run.expect_once("ERROR mio_cluster::master: slot 0: forking a worker failed");
     run.expect("delayed start number");
     run.end_with(3);
+}
+
+/// In `run_with`'s closure; an embedded master's handlers are in `commands`. Only the master comes back from it.
+fn fork_from_an_event_handler(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 fork_on_ready=3");
+    (1..=4).for_each(|id| drop(run.fact_of("ready", id)));
+    run.signal(Signal::SIGTERM);
+    run.end_with(0);
+    let forked: Vec<String> = run.all("forked").iter().map(|fact| fact.rest().to_owned()).collect();
+    assert_eq!(forked, [2, 3, 4].map(|id| format!("{id} by {}", run.pid())));
+    assert_eq!(run.all("fork").len(), 4);
 }

@@ -4,6 +4,7 @@ mod channel;
 mod commands;
 mod configuration;
 mod custody;
+mod descriptors;
 mod embedding;
 mod endings;
 mod forks;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Case> {
         master_killed::CASES,
         commands::CASES,
         embedding::CASES,
+        descriptors::CASES,
         forks::CASES,
         channel::CASES,
         roles::CASES,

@@ -9,6 +9,7 @@ cases!("signals":
     usr1_has_the_workers_reopen_their_logs,
     ignored_signals_stay_ignored,
     start_touches_no_signal,
+    start_takes_them_if_asked_to,
     mask_is_given_back_by_run,
 );
 
@@ -68,6 +69,21 @@ fn start_touches_no_signal(bench: &Bench) {
     run.dies_by(Signal::SIGTERM);
     let status = run.end();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+}
+
+/// `signals(true)`: TERM drains. Dropping the master gives them back, the mask included, which the harness compares.
+fn start_takes_them_if_asked_to(bench: &Bench) {
+    let mut run = bench.start("cluster listen=@:0 signals");
+    run.ready();
+    run.signal_group(Signal::SIGTERM);
+    assert_eq!(run.fact("exit").how(), "code 0, asked");
+    run.end_with(0);
+    let mut run = bench.start("cluster listen=@:0 signals");
+    run.ready();
+    run.tell("drop");
+    run.fact("dropped");
+    run.tell("quit");
+    run.end_with(0);
 }
 
 /// The harness compares the mask before and after in every case; here the cluster is stopped by the program.
