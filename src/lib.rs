@@ -36,6 +36,9 @@
 //! **One thread in the master**, now and at every later fork: `fork` copies only the calling thread. Start threads in
 //! the workers.
 //!
+//! **Tests** of a server run its worker function in their own process, see [`Cluster::standalone`] and
+//! [`docs::testing`].
+//!
 //! **Logs** go through the `log` crate, targets `mio_cluster::master` and `mio_cluster::worker`; without a logger only
 //! what ends a process is printed. **Linux 5.10** or newer.
 

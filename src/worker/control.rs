@@ -189,8 +189,9 @@ impl Control {
         }
         let mut link = self.link();
         self.tell(&mut link, &Frame::Leaving)?;
+        self.seat.drain();
         // Before the worker counts as one that hears: a loop that never looks is not rung for.
-        self.drain(&mut link, self.drain_timeout);
+        self.note_drain(&mut link);
         self.seat.hears();
         Ok(())
     }

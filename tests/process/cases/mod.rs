@@ -15,6 +15,7 @@ mod ports;
 mod restarts;
 mod roles;
 mod signals;
+mod standalone;
 mod stop;
 
 use crate::harness::Case;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Case> {
         forks::CASES,
         channel::CASES,
         roles::CASES,
+        standalone::CASES,
     ]
     .concat()
 }
