@@ -14,6 +14,7 @@
 )]
 
 mod bare;
+mod embed;
 mod figure;
 mod load;
 mod process;

@@ -15,39 +15,20 @@ use mio_cluster::{
     mio::{Events, Interest, Poll, Token, net::TcpStream},
 };
 
-use crate::Attempt;
+use crate::{Attempt, embed};
 
 /// The role `--serve`: a master that prints its events as JSON.
-pub(crate) fn run(mut options: &[&str]) -> Attempt<ExitCode> {
-    let mut cluster = Cluster::new();
-    let (mut spins, mut waits) = (false, false);
-    loop {
-        options = match options {
-            ["--listen", address, rest @ ..] => {
-                cluster = cluster.listen(*address);
-                rest
-            }
-            ["--workers", count, rest @ ..] => {
-                cluster = cluster.workers(count.parse()?);
-                rest
-            }
-            ["--spin", rest @ ..] => {
-                spins = true;
-                rest
-            }
-            ["--wait", rest @ ..] => {
-                waits = true;
-                rest
-            }
-            [] => break,
-            other => return Err(format!("unknown option {}", other[0]).into()),
-        }
-    }
+pub(crate) fn run(words: &[&str]) -> Attempt<ExitCode> {
+    let Options { cluster, spins, waits, embedded } = Options::parse(words)?;
     if waits {
         println!("waiting");
         io::stdin().read_to_end(&mut Vec::new())?;
     }
-    match cluster.run_with(move |worker| work(worker, spins), |_master, event| print(&event)) {
+    let work = move |worker| work(worker, spins);
+    if embedded {
+        return embed::run(cluster, work);
+    }
+    match cluster.run_with(work, |_master, event| print(&event)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("{error:#}");
@@ -56,7 +37,48 @@ pub(crate) fn run(mut options: &[&str]) -> Attempt<ExitCode> {
     }
 }
 
-fn print(event: &Event) {
+struct Options {
+    cluster: Cluster,
+    /// The worker of slot 0 does nothing but use its CPU.
+    spins: bool,
+    /// For the end of stdin, before the start.
+    waits: bool,
+    embedded: bool,
+}
+
+impl Options {
+    fn parse(mut words: &[&str]) -> Attempt<Self> {
+        let mut this = Self { cluster: Cluster::new(), spins: false, waits: false, embedded: false };
+        loop {
+            words = match words {
+                ["--listen", address, rest @ ..] => {
+                    this.cluster = this.cluster.listen(*address);
+                    rest
+                }
+                ["--workers", count, rest @ ..] => {
+                    this.cluster = this.cluster.workers(count.parse()?);
+                    rest
+                }
+                ["--spin", rest @ ..] => {
+                    this.spins = true;
+                    rest
+                }
+                ["--wait", rest @ ..] => {
+                    this.waits = true;
+                    rest
+                }
+                ["--embedded", rest @ ..] => {
+                    this.embedded = true;
+                    rest
+                }
+                [] => return Ok(this),
+                other => return Err(format!("unknown option {}", other[0]).into()),
+            }
+        }
+    }
+}
+
+pub(crate) fn print(event: &Event) {
     println!("{}", event.to_json());
 }
 

@@ -40,7 +40,7 @@ fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R, alone: bool
     }
 }
 
-/// Signals first: until then all are blocked, and inherited handlers may write into pipes of the parent.
+/// Signals early: until then all are blocked, and inherited handlers may write into pipes of the parent.
 fn prepare(birth: Birth, alone: bool) -> Result<Option<Worker>> {
     stdio::fill();
     let master = birth.master;

@@ -57,6 +57,10 @@ use crate::{
 /// to the whole group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event` to
 /// drain and ends any other. What the function installs itself wins.
 ///
+/// **Descriptors**: it has a copy of everything that the program had opened at the fork, unless it was told to
+/// [close what it inherits](crate::Cluster::close_inherited). Those of stdin, stdout and stderr that the program has
+/// closed are /dev/null here.
+///
 /// ```no_run
 /// use std::time::Duration;
 /// use mio_cluster::{Cluster, Worker, WorkerEvent};

@@ -1,4 +1,5 @@
-//! Whether an idle cluster sleeps. It has worked before: requests were answered and a worker replaced.
+//! Whether an idle cluster sleeps, its master in a loop of its own or in the program's. It has worked before: requests
+//! were answered and a worker replaced.
 
 use std::{thread, time::Duration};
 
@@ -23,8 +24,10 @@ pub(super) const ROW: Row = Row {
 };
 
 fn measure() -> Attempt<Vec<Figure>> {
-    let kinds = Kind::all();
-    let servers = kinds.iter().map(|kind| used(*kind)).collect::<Attempt<Vec<Server>>>()?;
+    let mut names: Vec<String> = Kind::all().iter().map(|kind| kind.name(ROW.name)).collect();
+    let mut servers = Kind::all().iter().map(|kind| used(*kind, &[])).collect::<Attempt<Vec<Server>>>()?;
+    names.push(format!("{} embedded master", ROW.name));
+    servers.push(used(Kind::Own, &["--embedded"])?);
     let bare = Server::bare(WORKERS)?;
     thread::sleep(SETTLE);
     let before = servers.iter().map(Wakes::of).collect::<Attempt<Vec<Wakes>>>()?;
@@ -34,22 +37,22 @@ fn measure() -> Attempt<Vec<Figure>> {
         (Some(bare), Some(before)) => Wakes::of(bare)?.since(&before).to_string(),
         _none => bare::absent(),
     };
-    let figure = |((server, before), kind): ((&Server, &Wakes), &Kind)| {
+    let figure = |((server, before), row): ((&Server, &Wakes), String)| {
         let wakes = Wakes::of(server)?.since(before);
         Ok(Figure {
-            row: kind.name(ROW.name),
+            row,
             measured: wakes.to_string(),
             bar: ROW.bar.to_owned(),
             yardstick: yardstick.clone(),
             verdict: Verdict::bar(wakes.master + wakes.workers == 0),
         })
     };
-    servers.iter().zip(&before).zip(&kinds).map(figure).collect()
+    servers.iter().zip(&before).zip(names).map(figure).collect()
 }
 
 /// A server that has served and has replaced a worker.
-fn used(kind: Kind) -> Attempt<Server> {
-    let mut server = Server::start(kind, "127.0.0.1:0", WORKERS, &[])?;
+fn used(kind: Kind, more: &[&str]) -> Attempt<Server> {
+    let mut server = Server::start(kind, "127.0.0.1:0", WORKERS, more)?;
     let victim = server.workers.remove(0);
     send(victim, Signal::SIGKILL)?;
     while server.workers.len() < WORKERS {
