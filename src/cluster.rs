@@ -153,7 +153,8 @@ impl Cluster {
     ///
     /// Without it a worker holds a copy of each listener, connection and pipe that the program had at the fork. When the
     /// program closes a connection its client sees no end before the last of these workers is gone; a port that the
-    /// program no longer listens on stays taken; a reader of a pipe waits on.
+    /// program no longer listens on stays taken; a reader of a pipe waits on; and a socket that was closed but not
+    /// deregistered goes on to report events to the program's `Poll`.
     ///
     /// **The worker function must then own no descriptor** and use none that the program opened before: no captured
     /// file, socket or `Poll`, no logger that writes to a file or a syslog socket, no crate that holds a descriptor in a
