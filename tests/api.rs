@@ -6,8 +6,9 @@ use std::{
 };
 
 use mio_cluster::{
-    Address, Cause, Cluster, Error, Event, ExitStatus, Listen, Listener, Master, ReadyWhen, Restart, Shutdown, Signal,
-    Slot, State, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef, mio::event::Source,
+    Address, Cause, Cluster, DoorStats, Error, Event, ExitStatus, Listen, Listener, Master, ReadyWhen, Restart, Row,
+    Scoreboard, Shutdown, Signal, Slot, State, Totals, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo,
+    WorkerRef, WorkerStats, mio::event::Source,
 };
 
 /// `T` in the position of `&T` finds the inherent constant if the bound holds, the trait's otherwise.
@@ -32,21 +33,32 @@ fn values_may_go_anywhere() {
     fn anywhere<T: Send + Sync + 'static>() {}
     anywhere::<Address>();
     anywhere::<Cause>();
+    anywhere::<DoorStats>();
     anywhere::<Error>();
     anywhere::<Event>();
     anywhere::<ExitStatus>();
     anywhere::<Listen>();
     anywhere::<ReadyWhen>();
     anywhere::<Restart>();
+    anywhere::<Row>();
+    anywhere::<Scoreboard>();
     anywhere::<Shutdown>();
     anywhere::<Signal>();
     anywhere::<Slot>();
     anywhere::<State>();
+    anywhere::<Totals>();
     anywhere::<WorkerEvent>();
     anywhere::<WorkerHandle>();
     anywhere::<WorkerId>();
     anywhere::<WorkerInfo>();
     anywhere::<WorkerRef>();
+    anywhere::<WorkerStats>();
+}
+
+#[test]
+fn the_scoreboard_and_its_rows_are_handles() {
+    assert!(holds!(Row: Clone));
+    assert!(holds!(Scoreboard: Clone));
 }
 
 #[test]

@@ -74,13 +74,14 @@ impl Master {
             hook(slot);
         }
         let (mut ours, theirs) = Channel::pair()?;
-        let seat = self.seats.take().ok_or(io::Error::from(io::ErrorKind::StorageFull))?;
+        let seat = self.seats.take(slot, id).ok_or(io::Error::from(io::ErrorKind::StorageFull))?;
         seat.add_frame();
         let hello = ours.send(&Frame::hello(LAYOUT, self.process), &[]);
         match hello.map_err(Refused::System).and_then(|()| fork::fork()) {
             Ok(Forked::Child) => self.be_born(slot, id, theirs, seat),
             Ok(Forked::Parent { pid, pidfd: Some(pidfd) }) => Ok(self.adopt(slot, id, pid, pidfd, ours, seat)?),
             Ok(Forked::Parent { pid, pidfd: None }) => {
+                seat.has_pid(pid);
                 self.seats.give_back(seat);
                 Ok((pid, None))
             }
@@ -128,6 +129,7 @@ impl Master {
         channel: Channel,
         seat: Seat,
     ) -> io::Result<(u32, Option<Child>)> {
+        seat.has_pid(pid);
         let watched =
             self.reactor.add(&pidfd, Ready::Child(id)).and_then(|()| self.reactor.add(&channel, Ready::Channel(id)));
         let child = Child::new(slot, pid, pidfd, channel, seat);
@@ -174,10 +176,18 @@ impl Master {
     fn shut(&mut self, slot: Slot, address: usize, why: Surrender) {
         let at = &self.ports.addresses()[address];
         match self.custody.give_up(slot, address) {
-            Ok(Some(waiting)) => self.report.gave_up(slot, at, why, waiting),
+            Ok(Some(waiting)) => {
+                self.seats.add_reset(slot, waiting);
+                self.report.gave_up(slot, at, why, waiting);
+            }
             Ok(None) => {}
             Err(error) => log::error!(target: TARGET, "shutting the socket of slot {slot} at {at}: {error}"),
         }
+    }
+
+    pub(super) fn shut_all(&mut self) {
+        let shut = self.custody.give_up_all();
+        shut.into_iter().for_each(|(slot, waiting)| self.seats.add_reset(slot, waiting));
     }
 
     fn emit(&mut self, now: Instant, event: Event) {
@@ -188,7 +198,7 @@ impl Master {
     /// The last action: ports and signals are given back.
     fn finish(&mut self, now: Instant, outcome: Outcome) {
         self.report.finished(now, &outcome);
-        self.custody.give_up_all();
+        self.shut_all();
         self.ports.give_back();
         if let Some(signals) = self.signals.take() {
             if let Err(error) = self.reactor.remove(&signals) {

@@ -47,11 +47,10 @@ impl Custody {
         own.into_iter().map(|((_, address), door)| (address, door)).collect()
     }
 
-    /// The end: nobody is let in any more.
-    pub(super) fn give_up_all(&mut self) {
-        for (_, door) in mem::take(&mut self.doors) {
-            // What cannot be shut is closed along with the value.
-            let _ = door::shut(&door);
-        }
+    /// The end: nobody is let in any more. Tells how many clients waited behind each door.
+    pub(super) fn give_up_all(&mut self) -> Vec<(Slot, u32)> {
+        // What cannot be shut is closed along with the value.
+        let shut = |((slot, _), door)| Some((slot, door::shut(&door).ok()??));
+        mem::take(&mut self.doors).into_iter().filter_map(shut).collect()
     }
 }

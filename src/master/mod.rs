@@ -37,7 +37,7 @@ use crate::{
     net::Ports,
     pollable::pollable,
     role,
-    scoreboard::Seats,
+    scoreboard::{Scoreboard, Seats},
     supervisor::Supervisor,
     sys::fork,
 };
@@ -118,7 +118,8 @@ impl Master {
         actions::only_thread("start")?;
         actions::kernel_suffices()?;
         let ports = Ports::claim(&binds)?;
-        let seats = Seats::new(settings.slots()).map_err(|error| Error::system("making the scoreboard", error))?;
+        let seats = Seats::new(settings.slots(), ports.addresses());
+        let seats = seats.map_err(|error| Error::system("making the scoreboard", error))?;
         let reactor = Reactor::new()?;
         let signals = if signals { Some(Signals::own(&reactor)?) } else { None };
         let report = Report::new(now, &settings, signals.is_some());
@@ -299,6 +300,11 @@ impl Master {
         self.supervisor.workers()
     }
 
+    /// What the workers are doing and have done. It may be kept, cloned and read on any thread.
+    pub fn scoreboard(&self) -> Scoreboard {
+        self.seats.scoreboard()
+    }
+
     /// The worker function may have captured this value: its descriptors are closed in that process.
     fn check_process(&self) -> Result<()> {
         if self.process == std::process::id() {
@@ -323,8 +329,12 @@ impl Master {
 impl Drop for Master {
     fn drop(&mut self) {
         if self.process == std::process::id() {
-            self.crew.values().for_each(|child| child.kill_and_reap());
-            self.custody.give_up_all();
+            for child in std::mem::take(&mut self.crew).into_values() {
+                child.kill_and_reap();
+                // The program may still read the scoreboard.
+                self.seats.give_back(child.into_seat());
+            }
+            self.shut_all();
         }
         // Workers run copies of it; whatever it captured was never the master's to end.
         std::mem::forget(self.launch.take());

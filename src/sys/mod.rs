@@ -12,7 +12,7 @@
 //! | [`reap`] | `waitpid` of one pid, `PIDFD_GET_INFO` | `reap` up to 10 ms if SIGCHLD is ignored, else no; `reap_blocking` until the child is gone | no | borrows the pidfd |
 //! | [`signal`] | `sigaction`, `pthread_sigmask`, `signalfd` | no | the handlers are, the rest is not | a `SignalFd` owns one; the TERM handler borrows its eventfd for ever |
 //! | [`parent`] | `prctl`, `getppid` | no | yes | none |
-//! | [`mapping`] | `memfd_create`, `mmap` | no | reading and writing a page is | a `Mapping` owns one |
+//! | [`mapping`] | `memfd_create`, `mmap`, `mprotect` | no | reading and writing a page is | a `Mapping` owns one |
 //! | [`queue`] | `getsockopt` | no | yes | borrows the socket |
 //! | [`rights`] | `sendmsg`, `recvmsg` | no (if the socket does not) | no | sending duplicates, receiving gives owned ones |
 //! | [`stdio`] | `open` of /dev/null | no | yes | 0, 1 and 2 belong to the program |

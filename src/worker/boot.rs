@@ -55,6 +55,7 @@ fn prepare(birth: Birth, alone: bool) -> Result<Option<Worker>> {
     let doors = birth.doors.iter().map(|(_, door)| door.as_raw_fd());
     let keep: Vec<RawFd> = [birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()].into_iter().chain(doors).collect();
     owned::keep_only(&keep);
+    birth.seat.occupy().map_err(|error| Error::system("making the others' part of the scoreboard read-only", error))?;
     if alone {
         owned::close_inherited(&keep)
             .map_err(|error| Error::system("closing what was inherited (close_inherited)", error))?;

@@ -34,7 +34,7 @@ use crate::{
     id::{Slot, WorkerId},
     net::{Ports, door},
     pollable::pollable,
-    scoreboard::{LAYOUT, Seats},
+    scoreboard::{LAYOUT, Row, Seat},
     sys::owned::Owned,
     wire::Frame,
 };
@@ -113,10 +113,10 @@ impl Worker {
         let (binds, owner, addresses) = (Arc::clone(claims.binds()), claims.owner(), claims.addresses().to_vec());
         let inherited = binds.iter().map(|bind| open(bind, owner)).collect::<Result<Vec<_>>>()?;
         let inherited = inherited.into_iter().enumerate().collect();
-        let mut seats = Seats::new(1).map_err(|error| Error::system("making the scoreboard", error))?;
-        let seat = seats.take().expect("nobody has taken the only seat");
-        let control = Arc::new(Control::standalone(claims, seat, drain_timeout, Bell::wake()?)?);
         let (slot, id) = (Slot::from_index(0), WorkerId::FIRST);
+        let seat = Seat::alone(slot, id, addresses.len());
+        let seat = seat.map_err(|error| Error::system("making the scoreboard", error))?;
+        let control = Arc::new(Control::standalone(claims, seat, drain_timeout, Bell::wake()?)?);
         Ok(Self { id, slot, owner, binds, addresses, inherited, control, not_sync: PhantomData })
     }
 
@@ -189,6 +189,7 @@ impl Worker {
     }
 
     /// One turn of the program's loop: `poll.poll()`, then [`dispatch`](Self::dispatch) if there is anything to read.
+    /// The [`Scoreboard`](crate::Scoreboard) shows the worker as busy from its return until the next call.
     ///
     /// Returns without events when a signal interrupts the wait. For a drain to end the wait, a [`Listener`] or this
     /// worker must be registered in `poll`.
@@ -201,7 +202,10 @@ impl Worker {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         self.control.settle();
-        match poll.poll(events, timeout) {
+        self.control.seat().idle();
+        let polled = poll.poll(events, timeout);
+        self.control.seat().busy();
+        match polled {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(error) => return Err(error),
@@ -222,6 +226,11 @@ impl Worker {
     pub fn next_event(&mut self) -> Option<WorkerEvent> {
         self.control.settle();
         self.control.next_event()
+    }
+
+    /// This worker's line of the scoreboard, to count what only the program knows.
+    pub fn row(&self) -> Row {
+        Row::new(self.control.seat().share())
     }
 
     /// "I am leaving": counts as asked, so no replacement is forked. Afterwards [`is_draining`](Self::is_draining) is

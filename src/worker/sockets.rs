@@ -41,6 +41,7 @@ impl Control {
         self.note_drain(&mut link);
         if result.is_ok() {
             link.open.push(index);
+            self.seat().listens_at(index);
             self.opened();
         }
         result
@@ -60,6 +61,7 @@ impl Control {
 
     pub(super) fn tell_closed(&self, link: &mut Link, index: u16) {
         link.open.retain(|open| *open != index);
+        self.seat().leaves(index);
         // If the master cannot be told it is gone or busy; either way the socket is closed and the kernel knows.
         if let Err(error) = self.tell(link, &Frame::Closed { address: index }) {
             log::debug!(target: TARGET, "telling the master of a closed listener: {error}");

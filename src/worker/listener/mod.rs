@@ -204,6 +204,7 @@ impl Listener {
             let draining = self.control.seat().is_draining();
             match accept(&self.door) {
                 Ok(connection) => {
+                    self.control.seat().accepted_at(self.index);
                     self.resume()?;
                     return Ok(connection);
                 }

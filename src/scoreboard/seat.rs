@@ -1,0 +1,190 @@
+//! Seats: the master's supply of them, and the page of one process as both sides of the fork use it.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    Scoreboard, USER_CELLS, now,
+    table::{
+        ACCEPTED, BUSY_SINCE, CLOSED, DOOR_ACCEPTED, DOOR_READY, FLAGS, FRAMES, Holder, REQUESTS, TURNS, Table, USER,
+    },
+};
+use crate::{
+    event::Address,
+    id::{Slot, WorkerId},
+    sys::signal::{DRAIN_AWARE, DRAINING},
+};
+
+/// All seats, in the master.
+pub(crate) struct Seats {
+    board: Scoreboard,
+    free: Vec<usize>,
+}
+
+impl Seats {
+    pub(crate) fn new(slots: usize, addresses: &[Address]) -> io::Result<Self> {
+        let board = Scoreboard::new(Table::new(slots, addresses.len())?, addresses);
+        // The lowest first, so that few pages are ever touched.
+        Ok(Self { board, free: (0..slots).rev().collect() })
+    }
+
+    /// A seat with all words 0 for a process that is about to be forked; `None` if all are taken.
+    pub(crate) fn take(&mut self, slot: Slot, id: WorkerId) -> Option<Seat> {
+        let index = self.free.pop()?;
+        self.board.table().seat_down(index, slot, id);
+        Some(Seat { table: Arc::clone(self.board.table()), index, slot })
+    }
+
+    /// The seat's process is gone, or never was: what it counted goes to its slot.
+    pub(crate) fn give_back(&mut self, seat: Seat) {
+        self.board.settle(seat.slot, seat.index);
+        self.free.push(seat.index);
+    }
+
+    /// So many clients waited at a door of this slot when it was given up.
+    pub(crate) fn add_reset(&self, slot: Slot, clients: u32) {
+        self.board.add_reset(slot, clients.into());
+    }
+
+    pub(crate) fn scoreboard(&self) -> Scoreboard {
+        self.board.clone()
+    }
+}
+
+/// One process's page.
+pub(crate) struct Seat {
+    table: Arc<Table>,
+    index: usize,
+    slot: Slot,
+}
+
+impl Seat {
+    /// A seat of its own, in a process without a master.
+    pub(crate) fn alone(slot: Slot, id: WorkerId, addresses: usize) -> io::Result<Self> {
+        let table = Arc::new(Table::new(slot.index() + 1, addresses)?);
+        table.lend();
+        table.seat_down(0, slot, id);
+        let seat = Self { table, index: 0, slot };
+        seat.has_pid(std::process::id());
+        Ok(seat)
+    }
+
+    /// The same page, for the other side of the fork.
+    pub(crate) fn share(&self) -> Seat {
+        Seat { table: Arc::clone(&self.table), index: self.index, slot: self.slot }
+    }
+
+    /// The process is there; said by the master, whose number counts.
+    pub(crate) fn has_pid(&self, pid: u32) {
+        self.table.pid(self.index).store(pid.into(), Ordering::Release);
+    }
+
+    /// In the child, before anything of the program runs: it is on the scoreboard even if the master has not come to
+    /// that yet, and it can write nothing of any scoreboard but its own page and the doors beside it.
+    pub(crate) fn occupy(&self) -> io::Result<()> {
+        let pid = u64::from(std::process::id());
+        // The master may be faster, and another number to it if this process is the first of a pid namespace.
+        let _ = self.table.pid(self.index).compare_exchange(0, pid, Ordering::Release, Ordering::Relaxed);
+        self.table.guard(self.index)
+    }
+
+    /// The word that the worker's SIGTERM handler works on. Leaks a count: the mapping then lives as long as the
+    /// process.
+    pub(crate) fn flags_for_ever(&self) -> &'static AtomicU64 {
+        let table: &'static Arc<Table> = Box::leak(Box::new(Arc::clone(&self.table)));
+        &table.seat(self.index)[FLAGS]
+    }
+
+    /// The worker looks whether it is to leave, so it can be asked.
+    pub(crate) fn hears(&self) {
+        if !self.is_aware() {
+            self.word(FLAGS).fetch_or(DRAIN_AWARE, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_aware(&self) -> bool {
+        self.word(FLAGS).load(Ordering::Relaxed) & DRAIN_AWARE != 0
+    }
+
+    pub(crate) fn drain(&self) {
+        self.word(FLAGS).fetch_or(DRAINING, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.word(FLAGS).load(Ordering::Relaxed) & DRAINING != 0
+    }
+
+    /// One more frame is about to be sent to the worker; called before the send, or the worker could wake and not look.
+    pub(crate) fn add_frame(&self) {
+        self.word(FRAMES).fetch_add(1, Ordering::Release);
+    }
+
+    /// The frame could not be sent after all.
+    pub(crate) fn take_frame_back(&self) {
+        self.word(FRAMES).fetch_sub(1, Ordering::Release);
+    }
+
+    pub(crate) fn frames_sent(&self) -> u64 {
+        self.word(FRAMES).load(Ordering::Relaxed)
+    }
+
+    /// A turn of the worker's loop begins.
+    pub(crate) fn busy(&self) {
+        self.word(BUSY_SINCE).store(now(), Ordering::Relaxed);
+        self.word(TURNS).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The turn is over: the worker is about to wait.
+    pub(crate) fn idle(&self) {
+        self.word(BUSY_SINCE).store(0, Ordering::Relaxed);
+    }
+
+    /// The worker listens at the address of this number.
+    pub(crate) fn listens_at(&self, address: u16) {
+        self.door(address)[DOOR_READY].store(1, Ordering::Relaxed);
+    }
+
+    /// It does no more.
+    pub(crate) fn leaves(&self, address: u16) {
+        self.door(address)[DOOR_READY].store(0, Ordering::Relaxed);
+    }
+
+    /// One more connection, counted for the worker and for the door.
+    pub(crate) fn accepted_at(&self, address: u16) {
+        self.door(address)[DOOR_ACCEPTED].fetch_add(1, Ordering::Relaxed);
+        self.accepted();
+    }
+
+    pub(super) fn accepted(&self) {
+        self.word(ACCEPTED).fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.word(CLOSED).fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn requests(&self, count: u64) {
+        self.word(REQUESTS).fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn user(&self) -> &[AtomicU64] {
+        &self.table.seat(self.index)[USER..][..USER_CELLS]
+    }
+
+    pub(super) fn holder(&self) -> Option<Holder> {
+        self.table.read(self.index).map(|(holder, _)| holder)
+    }
+
+    fn door(&self, address: u16) -> &[AtomicU64] {
+        self.table.door(self.slot, address.into())
+    }
+
+    fn word(&self, word: usize) -> &AtomicU64 {
+        &self.table.seat(self.index)[word]
+    }
+}

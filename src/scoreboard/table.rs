@@ -1,0 +1,185 @@
+//! The layout: which word of the shared memory means what.
+//!
+//! | pages | hold | written by |
+//! |---|---|---|
+//! | as many as needed | the roster: per seat who has it | the master |
+//! | one per seat | the seat | its worker; the first line also by the master |
+//! | as many as needed, per slot | the doors: per address a line | the workers |
+//!
+//! Pages that are never used are never touched, reading included, so they cost address space only.
+
+use std::{
+    io,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering, fence},
+};
+
+use super::USER_CELLS;
+use crate::{
+    id::{Slot, WorkerId},
+    sys::mapping::{self, Mapping},
+};
+
+pub(super) struct Table {
+    mapping: Mapping,
+    /// Page of the first seat, and of the first door.
+    seats: usize,
+    doors: usize,
+    /// Pages of one slot's doors.
+    door_pages: usize,
+    addresses: usize,
+}
+
+/// Who has a seat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Holder {
+    pub(super) slot: Slot,
+    pub(super) id: WorkerId,
+    pub(super) pid: u32,
+}
+
+/// What a seat's process has counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Counts {
+    /// 0 while it waits.
+    pub(super) busy_since: u64,
+    pub(super) turns: u64,
+    pub(super) accepted: u64,
+    pub(super) closed: u64,
+    pub(super) requests: u64,
+    pub(super) user: [u64; USER_CELLS],
+}
+
+impl Table {
+    /// As many seats as slots: one process at a time.
+    pub(super) fn new(slots: usize, addresses: usize) -> io::Result<Self> {
+        let page_words = mapping::page_words()?;
+        let seats = (slots * HOLDER_WORDS).div_ceil(page_words);
+        let doors = seats + slots;
+        let door_pages = (addresses * DOOR_WORDS).div_ceil(page_words);
+        let mapping = Mapping::new(doors + slots * door_pages)?;
+        Ok(Self { mapping, seats, doors, door_pages, addresses })
+    }
+
+    pub(super) fn seats(&self) -> usize {
+        self.doors - self.seats
+    }
+
+    pub(super) fn addresses(&self) -> usize {
+        self.addresses
+    }
+
+    pub(super) fn seat(&self, index: usize) -> &[AtomicU64] {
+        self.mapping.pages(self.page_of(index))
+    }
+
+    /// Panics like a slice if there is no such address.
+    pub(super) fn door(&self, slot: Slot, address: usize) -> &[AtomicU64] {
+        let start = self.doors + slot.index() * self.door_pages;
+        let words = self.mapping.pages(start..start + self.door_pages);
+        &words[address * DOOR_WORDS..][..DOOR_WORDS]
+    }
+
+    /// Gives the seat to a process that is about to be forked.
+    pub(super) fn seat_down(&self, index: usize, slot: Slot, id: WorkerId) {
+        let words = self.roster(index);
+        words[SLOT].store(slot.index() as u64, Ordering::Relaxed);
+        words[ID].store(id.as_u64(), Ordering::Release);
+    }
+
+    pub(super) fn pid(&self, index: usize) -> &AtomicU64 {
+        &self.roster(index)[PID]
+    }
+
+    /// Empties the seat: first for the readers.
+    pub(super) fn clear(&self, index: usize) {
+        let words = self.roster(index);
+        words[ID].store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
+        words[PID].store(0, Ordering::Relaxed);
+        self.seat(index)[..SEAT_WORDS].iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// `None`: nobody sits there, or somebody who is just coming or going.
+    pub(super) fn read(&self, index: usize) -> Option<(Holder, Counts)> {
+        let holder = self.holder(index)?;
+        let counts = self.counts(index);
+        // As in a seqlock: if the seat was cleared meanwhile, its holder is another one now.
+        fence(Ordering::Acquire);
+        (self.holder(index) == Some(holder)).then_some((holder, counts))
+    }
+
+    pub(super) fn counts(&self, index: usize) -> Counts {
+        let words = self.seat(index);
+        let load = |word: usize| words[word].load(Ordering::Relaxed);
+        Counts {
+            busy_since: load(BUSY_SINCE),
+            turns: load(TURNS),
+            accepted: load(ACCEPTED),
+            closed: load(CLOSED),
+            requests: load(REQUESTS),
+            user: std::array::from_fn(|cell| load(USER + cell)),
+        }
+    }
+
+    /// In the child that has this seat: everything else of this process's scoreboards becomes read-only, but for the
+    /// doors of this one.
+    pub(super) fn guard(&self, index: usize) -> io::Result<()> {
+        let doors = self.doors..self.doors + self.seats() * self.door_pages;
+        self.mapping.keep_writable(&[self.page_of(index), doors])
+    }
+
+    /// In a process whose program writes all of it: children may go on doing so.
+    pub(super) fn lend(&self) {
+        self.mapping.lend();
+    }
+
+    /// The loads are relaxed, for these pages are read-only in a worker (see the documentation of `std::sync::atomic`);
+    /// the fence makes them acquire.
+    fn holder(&self, index: usize) -> Option<Holder> {
+        let words = self.roster(index);
+        let id = words[ID].load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let pid = words[PID].load(Ordering::Relaxed);
+        if id == 0 || pid == 0 {
+            return None;
+        }
+        let slot = Slot::from_index(usize::try_from(words[SLOT].load(Ordering::Relaxed)).ok()?);
+        Some(Holder { slot, id: WorkerId::from_raw(id), pid: u32::try_from(pid).ok()? })
+    }
+
+    fn roster(&self, index: usize) -> &[AtomicU64] {
+        &self.mapping.pages(0..self.seats)[index * HOLDER_WORDS..][..HOLDER_WORDS]
+    }
+
+    fn page_of(&self, seat: usize) -> Range<usize> {
+        self.seats + seat..self.seats + seat + 1
+    }
+}
+
+/// A row of the roster. One more word is kept for later.
+const HOLDER_WORDS: usize = 4;
+const SLOT: usize = 0;
+/// 0: the seat is free.
+const ID: usize = 1;
+/// 0: not forked yet.
+const PID: usize = 2;
+
+/// A seat. What the master and the worker's requests of it write stands apart by 128 bytes, two cache lines (the
+/// prefetcher takes pairs), from what the worker writes every turn, and that from the program's own cells.
+pub(super) const FLAGS: usize = 0;
+/// Frames that the master has sent or is just sending.
+pub(super) const FRAMES: usize = 1;
+pub(super) const BUSY_SINCE: usize = 16;
+pub(super) const TURNS: usize = 17;
+pub(super) const ACCEPTED: usize = 18;
+pub(super) const CLOSED: usize = 19;
+pub(super) const REQUESTS: usize = 20;
+pub(super) const USER: usize = 32;
+const SEAT_WORDS: usize = USER + USER_CELLS;
+
+/// A door: one cache line. Word 2 is kept for the connections that the kernel was told to put there.
+const DOOR_WORDS: usize = 8;
+pub(super) const DOOR_ACCEPTED: usize = 0;
+/// 1 while a worker listens there.
+pub(super) const DOOR_READY: usize = 1;
