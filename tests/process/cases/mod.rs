@@ -14,6 +14,7 @@ mod master_killed;
 mod ports;
 mod restarts;
 mod roles;
+mod scoreboard;
 mod signals;
 mod standalone;
 mod stop;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Case> {
         channel::CASES,
         roles::CASES,
         standalone::CASES,
+        scoreboard::CASES,
     ]
     .concat()
 }
