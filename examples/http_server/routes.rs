@@ -12,6 +12,8 @@ pub(crate) trait Host {
     fn worker(&self) -> impl Display;
     fn pid(&self) -> u32;
     fn is_draining(&self) -> bool;
+    /// A request is answered.
+    fn count(&self);
     /// Blocks the thread, and with it every connection of this worker: that is what `/sleep` is for.
     fn sleep(&self, time: Duration);
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use mio_cluster::{
-    Worker,
+    Row, Worker,
     mio::{Events, Poll, Token, event::Event},
 };
 
@@ -37,6 +37,8 @@ pub(crate) fn serve(mut worker: Worker) -> io::Result<()> {
 
 struct Server {
     poll: Poll,
+    /// For the scoreboard; accepted connections are counted by the listeners.
+    row: Row,
     doors: Vec<Door>,
     connections: Table<Connection>,
     /// Had more to do than one turn allows.
@@ -67,6 +69,7 @@ impl Server {
         let doors = names.iter().enumerate().map(open).collect::<io::Result<Vec<Door>>>()?;
         Ok(Self {
             poll,
+            row: worker.row(),
             doors,
             connections: Table::new(),
             unfinished: Vec::new(),
@@ -128,7 +131,7 @@ impl Server {
 
     fn work(&mut self, token: Token, worker: &Worker, now: Instant) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        match connection.work(worker, &mut self.buffer) {
+        match connection.work(&Here { worker, row: &self.row }, &mut self.buffer) {
             Progress::Waiting if self.drain == Drain::Over && connection.is_idle() => self.close(token),
             Progress::Waiting => {}
             Progress::Unfinished => self.unfinished.push(token),
@@ -147,6 +150,7 @@ impl Server {
             door.accept(now, |stream| {
                 let admitted = self.connections.insert_with(|token| Connection::register(stream, registry, token));
                 if let Err(error) = admitted {
+                    self.row.closed();
                     log::warn!("a connection is dropped: {error}");
                 }
             });
@@ -184,15 +188,23 @@ impl Server {
 
     fn close(&mut self, token: Token) {
         // Dropping the stream closes it, and the kernel takes it out of the poll.
-        drop(self.connections.remove(token));
+        if self.connections.remove(token).is_some() {
+            self.row.closed();
+        }
         // A descriptor is free again.
         self.doors.iter_mut().for_each(Door::retry);
     }
 }
 
-impl Host for Worker {
+/// The process that answers.
+struct Here<'a> {
+    worker: &'a Worker,
+    row: &'a Row,
+}
+
+impl Host for Here<'_> {
     fn worker(&self) -> impl Display {
-        self.id()
+        self.worker.id()
     }
 
     fn pid(&self) -> u32 {
@@ -200,7 +212,11 @@ impl Host for Worker {
     }
 
     fn is_draining(&self) -> bool {
-        Worker::is_draining(self)
+        self.worker.is_draining()
+    }
+
+    fn count(&self) {
+        self.row.requests(1);
     }
 
     fn sleep(&self, time: Duration) {

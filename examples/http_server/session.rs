@@ -77,6 +77,7 @@ impl Session {
 
 fn respond(request: &Request<'_>, host: &impl Host, output: &mut Output) -> Option<Next> {
     let answer = Answer::to(request, host);
+    host.count();
     // Asked for after the answer was made: a drain may have begun during a sleep.
     let end = match answer.exit {
         Some(code) => Some(Next::Exit(code)),

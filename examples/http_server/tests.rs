@@ -275,6 +275,8 @@ impl Host for Fixed {
         self.drains
     }
 
+    fn count(&self) {}
+
     fn sleep(&self, time: Duration) {
         self.slept.borrow_mut().push(time);
     }
