@@ -39,6 +39,10 @@
 //! **Tests** of a server run its worker function in their own process, see [`Cluster::standalone`] and
 //! [`docs::testing`].
 //!
+//! **Feature `tokio`**, off by default: `Worker::event` and `Worker::drained` for servers in a tokio runtime, which is
+//! built inside the worker function. With axum the whole change is
+//! `TcpListener::from_std(worker.listen()?.into_std()?)` and `with_graceful_shutdown(worker.drained())`.
+//!
 //! **Logs** go through the `log` crate, targets `mio_cluster::master` and `mio_cluster::worker`; without a logger only
 //! what ends a process is printed. **Linux 5.10** or newer.
 

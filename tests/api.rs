@@ -69,6 +69,16 @@ fn a_listener_is_shared_and_a_worker_moved() {
     assert!(!holds!(Worker: Clone));
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn waiting_moves_between_the_threads_of_a_runtime() {
+    fn sent<T: Send>(_: T) {}
+    fn spawned<T: Send + 'static>(_: T) {}
+    // Compiled and not called: there is no worker in this process.
+    let _ = |worker: &mut Worker| sent(worker.event());
+    let _ = |worker: Worker| spawned(worker.drained());
+}
+
 #[test]
 fn a_master_stays_on_its_thread() {
     assert!(!holds!(Master: Send));

@@ -14,6 +14,7 @@
 //! | [`parent`] | `prctl`, `getppid` | no | yes | none |
 //! | [`mapping`] | `memfd_create`, `mmap`, `mprotect` | no | reading and writing a page is | a `Mapping` owns one |
 //! | [`queue`] | `getsockopt` | no | yes | borrows the socket |
+//! | `readiness` | `epoll_ctl`, by tokio | no | no | shares one of `owned` |
 //! | [`rights`] | `sendmsg`, `recvmsg` | no (if the socket does not) | no | sending duplicates, receiving gives owned ones |
 //! | [`stdio`] | `open` of /dev/null | no | yes | 0, 1 and 2 belong to the program |
 //!
@@ -27,6 +28,8 @@ pub(crate) mod owned;
 pub(crate) mod parent;
 pub(crate) mod pidfd;
 pub(crate) mod queue;
+#[cfg(feature = "tokio")]
+pub(crate) mod readiness;
 pub(crate) mod reap;
 pub(crate) mod rights;
 pub(crate) mod signal;

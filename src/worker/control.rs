@@ -12,7 +12,7 @@ use std::{
     mem,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -39,7 +39,7 @@ use crate::{
 };
 
 pub(super) struct Control {
-    poller: Owned<Epoll>,
+    poller: Arc<Owned<Epoll>>,
     seat: Seat,
     drain_timeout: Duration,
     /// Whose death is to be this process's, too; nobody's if it was not forked for this worker.
@@ -76,7 +76,7 @@ impl Control {
     fn new(peer: Peer, parent: Option<u32>, seat: Seat, drain_timeout: Duration, wake: Wake) -> Result<Self> {
         let step = |error: Errno| Error::system("creating the worker's epoll", error);
         let poller = Owned::make(|| Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC), |epoll| epoll.0.as_fd());
-        let poller = poller.map_err(step)?;
+        let poller = Arc::new(poller.map_err(step)?);
         match &peer {
             Peer::Master { channel, .. } => {
                 poller.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
@@ -102,6 +102,12 @@ impl Control {
 
     pub(super) fn seat(&self) -> &Seat {
         &self.seat
+    }
+
+    /// A share of the descriptor, for a runtime that watches it.
+    #[cfg(feature = "tokio")]
+    pub(super) fn poller(&self) -> Arc<Owned<Epoll>> {
+        Arc::clone(&self.poller)
     }
 
     /// At the first use after `listen()`: a change of credentials in between has cleared the parent-death signal.
@@ -168,6 +174,21 @@ impl Control {
     /// To the master; without one it goes nowhere.
     pub(super) fn send(&self, frame: &Frame) -> Result<()> {
         self.tell(&mut self.link(), frame)
+    }
+
+    /// Sockets that the program has taken are not shut yet; each turn of a drain tries.
+    #[cfg(feature = "tokio")]
+    pub(super) fn has_bare_sockets(&self) -> bool {
+        !self.link().bare.is_empty()
+    }
+
+    /// The channel stays open until the process ends, whoever is dropped: closed, it says to the master that the worker
+    /// is gone.
+    #[cfg(feature = "tokio")]
+    pub(super) fn keep_channel(self: &Arc<Self>) {
+        if let Peer::Master { .. } = self.link().peer {
+            mem::forget(Arc::clone(self));
+        }
     }
 
     /// A thread waits for connections until this is dropped.

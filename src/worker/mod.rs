@@ -3,6 +3,8 @@
 //! [`boot`] prepares the process and ends it; [`Worker`] is what the program's function gets; a [`Listener`] is a
 //! socket for the program's own loop; [`control`] is the channel behind both.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod bell;
 pub(crate) mod boot;
 mod control;
@@ -94,6 +96,8 @@ pub struct Worker {
     /// Sockets that were there before this worker asked for one, by the place of their address.
     inherited: Vec<(usize, Owned)>,
     control: Arc<Control>,
+    #[cfg(feature = "tokio")]
+    registration: asynchronous::Registration,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -104,7 +108,18 @@ impl Worker {
         let addresses = binds.iter().map(Bind::address).collect();
         let control = Arc::new(Control::forked(birth, wake)?);
         control.send(&Frame::hello(LAYOUT, std::process::id()))?;
-        Ok(Self { id, slot, owner, binds, addresses, inherited, control, not_sync: PhantomData })
+        Ok(Self {
+            id,
+            slot,
+            owner,
+            binds,
+            addresses,
+            inherited,
+            control,
+            #[cfg(feature = "tokio")]
+            registration: asynchronous::Registration::default(),
+            not_sync: PhantomData,
+        })
     }
 
     /// A worker without a fork and without a master, see [`Cluster::standalone`](crate::Cluster::standalone).
@@ -117,7 +132,18 @@ impl Worker {
         let seat = Seat::alone(slot, id, addresses.len());
         let seat = seat.map_err(|error| Error::system("making the scoreboard", error))?;
         let control = Arc::new(Control::standalone(claims, seat, drain_timeout, Bell::wake()?)?);
-        Ok(Self { id, slot, owner, binds, addresses, inherited, control, not_sync: PhantomData })
+        Ok(Self {
+            id,
+            slot,
+            owner,
+            binds,
+            addresses,
+            inherited,
+            control,
+            #[cfg(feature = "tokio")]
+            registration: asynchronous::Registration::default(),
+            not_sync: PhantomData,
+        })
     }
 
     /// This process: 1, 2, 3 …, never reused.

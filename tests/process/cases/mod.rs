@@ -1,5 +1,7 @@
 //! The cases, by theme.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod channel;
 mod commands;
 mod configuration;
@@ -41,6 +43,8 @@ pub(crate) fn all() -> Vec<Case> {
         roles::CASES,
         standalone::CASES,
         scoreboard::CASES,
+        #[cfg(feature = "tokio")]
+        asynchronous::CASES,
     ]
     .concat()
 }

@@ -23,11 +23,16 @@ impl Client {
 
     pub(crate) fn ask(&mut self, line: &str) -> String {
         self.say(line);
-        let mut answer = String::new();
-        match self.0.read_line(&mut answer) {
-            Ok(length) if length > 0 => answer.trim_end().to_owned(),
-            Ok(_) => panic!("asked {line:?}, and the connection was closed without an answer"),
-            Err(error) => panic!("asked {line:?}: {error}"),
+        self.hear().unwrap_or_else(|problem| panic!("asked {line:?}, and {problem}"))
+    }
+
+    /// The next line, without its end.
+    pub(crate) fn hear(&mut self) -> Result<String, String> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(0) => Err("the connection was closed without an answer".to_owned()),
+            Ok(_) => Ok(line.trim_end().to_owned()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
