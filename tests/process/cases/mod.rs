@@ -9,6 +9,7 @@ mod custody;
 mod descriptors;
 mod embedding;
 mod endings;
+mod examples;
 mod forks;
 mod harness;
 mod listener;
@@ -26,6 +27,7 @@ use crate::harness::Case;
 pub(crate) fn all() -> Vec<Case> {
     [
         harness::CASES,
+        examples::CASES,
         configuration::CASES,
         ports::CASES,
         restarts::CASES,

@@ -39,16 +39,32 @@ impl Bench {
         Run::start(launcher, &script.replace('@', &self.ip.to_string()), self.deadline, self.ip)
     }
 
+    /// Starts one of examples/: its name and its arguments.
+    pub(crate) fn example(&self, script: &str) -> Run {
+        self.example_by(&[], script)
+    }
+
+    pub(crate) fn example_by(&self, launcher: &[&str], script: &str) -> Run {
+        Run::example(launcher, &script.replace('@', &self.ip.to_string()), self.deadline, self.ip)
+    }
+
     /// An address that was free a moment ago, and of no other case.
     pub(crate) fn free_address(&self) -> SocketAddr {
         free_port((self.ip, 0).into()).expect("127.0.0.0/8 is local")
     }
 
     pub(crate) fn connect(&self, address: impl Into<SocketAddr>) -> Client {
+        Client::new(self.stream(address), self.left())
+    }
+
+    /// A connection for another protocol than the fixtures'.
+    pub(crate) fn stream(&self, address: impl Into<SocketAddr>) -> TcpStream {
         let address = address.into();
         let stream = TcpStream::connect_timeout(&address, self.left());
         let stream = stream.unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
-        Client::new(stream, self.left())
+        stream.set_read_timeout(Some(self.left())).unwrap();
+        stream.set_write_timeout(Some(self.left())).unwrap();
+        stream
     }
 
     /// One question on a connection of its own.

@@ -62,13 +62,23 @@ impl Outputs {
                 Err(_) => { self.stdout = never(); self.pipes -= 1; }
             },
             recv(self.stderr) -> line => match line {
-                Ok(line) => return News::Log(line),
+                Ok(line) => return News::Log(plain(line)),
                 Err(_) => { self.stderr = never(); self.pipes -= 1; }
             },
             recv(self.leader) -> _ => { self.leader = never(); self.alive = false; }
             recv(at(deadline)) -> _ => return News::Deadline,
         }
         News::Less
+    }
+}
+
+/// A line of `env_logger`, `[2026-01-01T00:00:00Z INFO  target] text`, as fixtures write it: `INFO target: text`.
+fn plain(line: String) -> String {
+    let parts = line.strip_prefix('[').and_then(|line| line.split_once("] "));
+    let Some((head, text)) = parts else { return line };
+    match head.split_whitespace().collect::<Vec<&str>>()[..] {
+        [_time, level, target] => format!("{level} {target}: {text}"),
+        _ => line,
     }
 }
 

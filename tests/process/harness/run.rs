@@ -1,4 +1,4 @@
-//! One fixture: a process group of its own, what it says, and the check that it leaves nothing behind.
+//! One fixture or example: a process group of its own, what it says, and the check that it leaves nothing behind.
 //!
 //! Every wait ends with the fact, or with the case's deadline. A `Run` that is dropped before [`Run::end`] (a failed
 //! case) kills its group and notes everything that the fixture said.
@@ -8,6 +8,7 @@ use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -33,6 +34,7 @@ use super::{
 };
 
 pub(crate) struct Run {
+    what: What,
     script: String,
     child: Child,
     group: Pid,
@@ -52,6 +54,13 @@ pub(crate) struct Run {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// It says how it was before and after.
+    Fixture,
+    Example,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Times {
     Once,
     Some,
@@ -68,22 +77,31 @@ enum Orphans {
 impl Run {
     pub(super) fn start(launcher: &[&str], script: &str, deadline: Instant, ip: Ipv4Addr) -> Self {
         let program = env::current_exe().expect("the harness knows its own path");
-        let mut command = match launcher {
-            [] => Command::new(&program),
-            [launcher, arguments @ ..] => {
-                let mut command = Command::new(launcher);
-                command.args(arguments).arg(&program);
-                command
-            }
-        };
-        command.args(script.split(' ')).env(FIXTURE, "1").env("RUST_BACKTRACE", "0").process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = launched(launcher, &program);
+        command.args(script.split(' ')).env(FIXTURE, "1").env("RUST_BACKTRACE", "0");
+        Self::spawn(command, What::Fixture, script, deadline, ip)
+    }
+
+    /// One of examples/, as cargo has built it last: `cargo test` does, before it runs the tests.
+    pub(super) fn example(launcher: &[&str], script: &str, deadline: Instant, ip: Ipv4Addr) -> Self {
+        let (name, arguments) = script.split_once(' ').unwrap_or((script, ""));
+        let deps = env::current_exe().expect("the harness knows its own path");
+        let program = deps.ancestors().nth(2).expect("target/PROFILE/deps/process-HASH").join("examples").join(name);
+        assert!(program.exists(), "{} is missing, build it: cargo build --examples", program.display());
+        let mut command = launched(launcher, &program);
+        command.args(arguments.split_whitespace()).env("RUST_LOG", "debug").env("RUST_BACKTRACE", "0");
+        Self::spawn(command, What::Example, script, deadline, ip)
+    }
+
+    fn spawn(mut command: Command, what: What, script: &str, deadline: Instant, ip: Ipv4Addr) -> Self {
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("starting {script:?}: {error}"));
         let outputs = Outputs::of(&mut child);
         let group = pid_of(child.id());
         let (facts, logs, expected, orphans) = (Vec::new(), Vec::new(), Vec::new(), Orphans::None);
         let (next_fact, next_log, script, checked, reaped) = (0, 0, script.to_owned(), false, false);
         Self {
+            what,
             script,
             child,
             group,
@@ -288,7 +306,7 @@ impl Run {
     /// The fixture compares itself with what it was before the cluster: descriptors, signal mask.
     fn check_facts(&self, status: ExitStatus) {
         fact::check_order(&self.facts, !self.all("result").is_empty());
-        if status.code().is_some() {
+        if status.code().is_some() && self.what == What::Fixture {
             let (before, after) = (self.all("before"), self.all("after"));
             let states = (before.last().map(Fact::rest), after.last().map(Fact::rest));
             assert!(states.0.is_some(), "{}: the fixture says nothing of itself", self.script);
@@ -333,6 +351,17 @@ impl Drop for Run {
             note(&format!("{}\n{}", self.script, self.transcript()));
         } else {
             assert!(self.checked, "a case must call end() on {}", self.script);
+        }
+    }
+}
+
+fn launched(launcher: &[&str], program: &Path) -> Command {
+    match launcher {
+        [] => Command::new(program),
+        [launcher, arguments @ ..] => {
+            let mut command = Command::new(launcher);
+            command.args(arguments).arg(program);
+            command
         }
     }
 }
