@@ -3,7 +3,7 @@
 use std::fs;
 
 /// The plain program, the same program as a cluster, and how many lines may be new in it.
-const PAIRS: &[(&str, &str, usize)] = &[("embed_mio_before", "embed_mio", 10)];
+const PAIRS: &[(&str, &str, usize)] = &[("embed_mio_before", "embed_mio", 10), ("axum_before", "axum", 10)];
 
 #[test]
 fn a_server_becomes_a_cluster_with_few_added_lines() {
