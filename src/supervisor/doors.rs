@@ -54,11 +54,11 @@ impl Doors {
         self.0[address] = Door::Open(id);
     }
 
-    /// `id` no longer accepts at `address`, or nowhere at all.
-    fn leave(&mut self, now: Instant, id: WorkerId, address: Option<usize>) {
+    /// `id` no longer accepts at `address`, or nowhere at all; what it leaves waits for another worker until `until`.
+    fn leave(&mut self, id: WorkerId, address: Option<usize>, until: Instant) {
         for (place, door) in self.0.iter_mut().enumerate() {
             if *door == Door::Open(id) && address.is_none_or(|address| address == place) {
-                *door = Door::Kept { until: now + KEPT_FOR };
+                *door = Door::Kept { until };
             }
         }
     }
@@ -97,17 +97,15 @@ impl Supervisor {
     /// The worker has dropped its listener, or has shut the socket itself.
     pub(crate) fn handle_closed(&mut self, now: Instant, id: WorkerId, address: usize) {
         let Some(index) = self.hear(now, id) else { return };
-        // A worker that fails drops its listener a moment before it ends, and its replacement wants the door.
-        self.posts[index].doors.leave(now, id, Some(address));
-        let leaves = self.posts[index].live().is_some_and(|process| process.is_leaving());
-        if leaves {
-            self.shut_doors(index, Surrender::Left, |door| matches!(door, Door::Kept { .. }));
-        }
+        // A worker that fails drops its listener a moment before it ends, and its replacement wants the door. One that
+        // leaves has none; its door is shut with the turn, not at once: it may have opened another one by then.
+        let until = if self.posts[index].is_leaving() { now } else { now + KEPT_FOR };
+        self.posts[index].doors.leave(id, Some(address), until);
     }
 
     /// The worker has ended.
     pub(super) fn leave_doors(&mut self, now: Instant, index: usize, id: WorkerId) {
-        self.posts[index].doors.leave(now, id, None);
+        self.posts[index].doors.leave(id, None, now + KEPT_FOR);
     }
 
     /// Whatever the slot still holds.
@@ -115,8 +113,10 @@ impl Supervisor {
         self.shut_doors(index, why, |_door| true);
     }
 
+    /// What was kept long enough.
     pub(super) fn give_up_unattended(&mut self, now: Instant, index: usize) {
-        self.shut_doors(index, Surrender::Unattended, |door| matches!(door, Door::Kept { until } if until <= now));
+        let why = if self.posts[index].is_leaving() { Surrender::Left } else { Surrender::Unattended };
+        self.shut_doors(index, why, |door| matches!(door, Door::Kept { until } if until <= now));
     }
 
     fn shut_doors(&mut self, index: usize, why: Surrender, doomed: impl Fn(Door) -> bool) {

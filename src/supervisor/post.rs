@@ -68,6 +68,11 @@ impl Post {
         self.live().is_some_and(|process| matches!(process.phase, Phase::Ready))
     }
 
+    /// Its worker leaves, and is not replaced at once.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.live().is_some_and(Process::is_leaving)
+    }
+
     pub(super) fn live(&self) -> Option<&Process> {
         match &self.state {
             PostState::Live(process) => Some(process),
