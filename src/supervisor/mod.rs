@@ -174,8 +174,9 @@ impl Supervisor {
         let text = format!("{error:?}");
         self.emit(Event::ForkFailed { slot, id, error });
         if !matches!(self.course, Course::Running) {
+            // Its doors were given up with the stop.
             self.posts[index].state = PostState::Vacant;
-            return self.give_up_doors(index, Surrender::Left);
+            return;
         }
         match failure {
             SpawnFailure::Threads => {
