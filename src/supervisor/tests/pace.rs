@@ -120,7 +120,7 @@ fn threads_cost_nothing_and_any_input_is_a_reason_to_look_again() {
     let intensity = Some(Intensity { restarts: 2, period: Duration::MAX });
     let mut cluster = ByHand::start(Settings { intensity, ..policy(2, Restart::Always) });
     cluster.listens(1).listens(2).forks(Forks::Fail(SpawnFailure::Threads)).dies(2, killed(9)).did();
-    for input in [Input::Online(id(1)), Input::Closed(id(1)), Input::Kill(id(1), Signal::USR1)] {
+    for input in [Input::Online(id(1)), Input::ChannelClosed(id(1)), Input::Kill(id(1), Signal::USR1)] {
         cluster.pass(millis(999));
         assert_eq!(cluster.did(), []);
         cluster.feed(input);

@@ -104,7 +104,7 @@ fn live(cluster: &mut ByHand, stands: Stands) -> &mut ByHand {
         NeverWas | Due | AwaitsThreads | Forking | Starting => cluster,
         Online => cluster.feed(Input::Online(subject)),
         Ready => cluster.listens(SUBJECT),
-        Disconnected => cluster.listens(SUBJECT).feed(Input::Closed(subject)),
+        Disconnected => cluster.listens(SUBJECT).feed(Input::ChannelClosed(subject)),
         Leaving => cluster.listens(SUBJECT).feed(Input::Leaving(subject)),
         Asked => cluster.listens(SUBJECT).feed(Input::Drain(subject)),
         Terminated => cluster.listens(SUBJECT).feed(Input::Drain(subject)).feed(Input::Deaf(subject)),

@@ -11,17 +11,18 @@ use crate::{
     supervisor::{Action, Outcome, SpawnFailure, Supervisor},
 };
 
-/// Everything that can be said to a supervisor. `Listening` names the address by its place.
+/// Everything that can be said to a supervisor. Addresses are named by their place.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Input {
     Spawned(WorkerId, u32),
     SpawnFailed(WorkerId, SpawnFailure),
     Online(WorkerId),
     Listening(WorkerId, usize),
+    ListenerClosed(WorkerId, usize),
     Ready(WorkerId),
     Leaving(WorkerId),
     Deaf(WorkerId),
-    Closed(WorkerId),
+    ChannelClosed(WorkerId),
     Exited(WorkerId, ExitStatus),
     Fork,
     Drain(WorkerId),
@@ -108,6 +109,7 @@ impl<K: Kernel> Rig<K> {
 
     /// The program has taken all events.
     pub(super) fn idle(&mut self) -> Verdict {
+        self.referee.idles();
         self.supervisor.handle_idle();
         self.perform()?;
         if self.referee.is_over() != self.referee.is_finished() {
@@ -150,10 +152,11 @@ impl<K: Kernel> Rig<K> {
             }
             Input::Online(id) => supervisor.handle_online(now, id),
             Input::Listening(id, address) => supervisor.handle_listening(now, id, address),
+            Input::ListenerClosed(id, address) => supervisor.handle_closed(now, id, address),
             Input::Ready(id) => supervisor.handle_ready(now, id),
             Input::Leaving(id) => supervisor.handle_leaving(now, id),
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
-            Input::Closed(id) => supervisor.handle_channel_closed(now, id),
+            Input::ChannelClosed(id) => supervisor.handle_channel_closed(now, id),
             Input::Exited(id, status) => supervisor.handle_exited(now, id, status),
             Input::Stop(how, by) => supervisor.handle_stop(now, how, by),
             Input::Fork => return supervisor.handle_fork(now).map(Some),

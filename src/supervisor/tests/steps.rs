@@ -43,7 +43,7 @@ fn skipped_steps_are_taken_in_order() {
 fn every_step_is_taken_once() {
     let listening = Input::Listening(id(ONE), 0);
     assert_eq!(told(&[listening, listening, Input::Ready(id(ONE)), listening]), ["online", "listening", "ready"]);
-    let closed = Input::Closed(id(ONE));
+    let closed = Input::ChannelClosed(id(ONE));
     assert_eq!(told(&[closed, closed, Input::Exited(id(ONE), exited(0)), closed]), ["disconnect", "exit"]);
 }
 
@@ -64,7 +64,7 @@ fn a_worker_that_is_to_leave_takes_no_further_steps() {
 #[test]
 fn nothing_follows_the_end_of_the_channel_but_the_exit() {
     for late in [Input::Online(id(ONE)), Input::Listening(id(ONE), 0), Input::Ready(id(ONE)), Input::Leaving(id(ONE))] {
-        let told = told(&[Input::Closed(id(ONE)), late, Input::Exited(id(ONE), exited(0))]);
+        let told = told(&[Input::ChannelClosed(id(ONE)), late, Input::Exited(id(ONE), exited(0))]);
         assert_eq!(told, ["disconnect", "exit"], "{late:?}");
     }
 }

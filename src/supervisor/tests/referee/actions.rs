@@ -6,7 +6,7 @@ use super::{At, Holds, Once, Rank, Referee, Said, Span, Verdict, Why};
 use crate::{
     event::{Event, Shutdown, WorkerRef},
     id::{Signal, WorkerId},
-    supervisor::{Action, Outcome},
+    supervisor::{Action, Outcome, Surrender},
 };
 
 impl Referee {
@@ -18,7 +18,7 @@ impl Referee {
             Action::Spawn { slot, id } => self.spawn(now, slot.index(), *id),
             Action::Ask { id, within } => self.ask(*id, *within),
             Action::Signal { id, signal, .. } => self.signal(now, *id, *signal),
-            Action::Shut { .. } => Ok(()),
+            Action::Shut { slot, address, why } => self.shut(now, slot.index(), *address, *why),
             Action::Emit(event) => self.event(now, event),
             Action::Finish(outcome) => self.finish(outcome),
         }
@@ -160,12 +160,16 @@ impl Referee {
             ));
         }
         book.earliest = Span::exactly(exactly);
+        self.doom(slot, Surrender::BackOff);
         Ok(())
     }
 
     fn finish(&mut self, outcome: &Outcome) -> Verdict {
         if !self.is_over() {
             return Err("finish while a worker lives, is due or being forked".to_owned());
+        }
+        if self.has_open_door() {
+            return Err("finish while a door is open".to_owned());
         }
         self.finished = true;
         let right = match (self.stop.as_ref().map(|stop| stop.why), outcome) {

@@ -7,7 +7,7 @@ use crate::{
     config::{ReadyWhen, Restart},
     event::{Cause, ExitStatus, Shutdown},
     id::{Signal, WorkerId},
-    supervisor::{SpawnFailure, tests::rig::Input},
+    supervisor::{SpawnFailure, Surrender, tests::rig::Input},
 };
 
 use super::At;
@@ -20,8 +20,9 @@ impl Referee {
         let heard = |id: &WorkerId| self.lives.get(id).is_some_and(|life| life.exited.is_none() && !life.closed);
         match input {
             Input::Spawned(id, _) | Input::SpawnFailed(id, _) => forking(id),
-            Input::Online(id) | Input::Listening(id, _) | Input::Ready(id) | Input::Leaving(id) => heard(id),
-            Input::Deaf(id) | Input::Closed(id) | Input::Exited(id, _) => lives(id),
+            Input::Online(id) | Input::Listening(id, _) | Input::ListenerClosed(id, _) => heard(id),
+            Input::Ready(id) | Input::Leaving(id) => heard(id),
+            Input::Deaf(id) | Input::ChannelClosed(id) | Input::Exited(id, _) => lives(id),
             Input::Drain(id) | Input::Kill(id, _) => lives(id),
             Input::Fork => self.stop.is_none() && !self.finished,
             Input::Stop(..) => !self.finished,
@@ -37,6 +38,7 @@ impl Referee {
             Input::SpawnFailed(id, failure) => self.spawn_failed(now, id, failure),
             Input::Online(id) => self.online(now, id),
             Input::Listening(id, address) => self.listening(now, id, address),
+            Input::ListenerClosed(id, address) => self.door_closed(now, id, address),
             Input::Ready(id) => {
                 self.online(now, id);
                 self.ready(now, id, true);
@@ -47,7 +49,7 @@ impl Referee {
                     life.deaf |= life.left.is_some();
                 }
             }
-            Input::Closed(id) => self.closed(id),
+            Input::ChannelClosed(id) => self.closed(id),
             Input::Exited(id, status) => self.exited(now, id, status),
             Input::Fork => {}
             Input::Drain(id) => {
@@ -119,6 +121,7 @@ impl Referee {
                 if !self.stop_if_never_ready(now) {
                     let at = self.back_off(now, slot);
                     self.slots[slot].holds = Holds::due(Some(id), at);
+                    self.doom(slot, Surrender::BackOff);
                 }
             }
         }
@@ -139,6 +142,7 @@ impl Referee {
 
     fn listening(&mut self, now: At, id: WorkerId, address: usize) {
         self.online(now, id);
+        self.door_opened(id, address);
         let address = self.addresses[address].clone();
         let (all, when) = (self.addresses.len(), self.settings.ready_when);
         let Some(life) = self.live(id) else { return };
@@ -218,6 +222,11 @@ impl Referee {
         if ready.is_some_and(|since| now.saturating_sub(since) >= Duration::from_secs(10)) {
             book.delays = 0;
         }
+        self.doors_abandoned(now, slot, id);
+        if cause == Cause::Asked || stopping {
+            self.doom(slot, Surrender::Left);
+        }
+        let book = &mut self.slots[slot];
         if cause == Cause::Asked {
             if book.first == First::Pending {
                 book.first = First::Settled;
@@ -256,10 +265,14 @@ impl Referee {
         };
         if !again {
             self.slots[slot].holds = Holds::Retired(status);
+            self.doom(slot, Surrender::Left);
         } else if self.is_over_budget(now) {
             self.stop_at(now, Shutdown::Drain, Why::GaveUp, None);
         } else {
             self.slots[slot].holds = Holds::due(None, at);
+            if at.from > now {
+                self.doom(slot, Surrender::BackOff);
+            }
         }
     }
 
@@ -322,6 +335,7 @@ impl Referee {
                 book.holds = Holds::Empty;
             }
         }
+        self.doom_where_nobody_lives();
         let ids: Vec<WorkerId> = self.lives.keys().copied().collect();
         ids.into_iter().for_each(|id| self.must_go(now, id, how));
     }

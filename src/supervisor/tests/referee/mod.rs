@@ -5,6 +5,7 @@
 //! since the start of the simulated clock.
 
 mod actions;
+mod doors;
 mod inputs;
 mod settled;
 
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::doors::Doors;
 use crate::{
     config::Settings,
     event::{Address, Cause, ExitStatus, Shutdown},
@@ -53,6 +55,7 @@ struct Book {
     earliest: Span,
     /// A stop came between the death and the announcement of its back-off.
     moot: bool,
+    doors: Doors,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -191,6 +194,13 @@ impl Referee {
         referee
     }
 
+    /// The program has taken all events; if the cluster is over it ends now, and its doors with it.
+    pub(super) fn idles(&mut self) {
+        if self.is_over() {
+            self.doom_where_nobody_lives();
+        }
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         self.finished
     }
@@ -235,6 +245,7 @@ impl Book {
             delays: 0,
             earliest: Span::exactly(Duration::ZERO),
             moot: false,
+            doors: Doors::new(),
         }
     }
 }

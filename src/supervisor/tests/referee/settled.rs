@@ -13,6 +13,7 @@ impl Referee {
     pub(in super::super) fn settled(&mut self, now: At, supervisor: &Supervisor) -> Verdict {
         self.nothing_is_owed()?;
         self.nothing_is_overdue(now)?;
+        self.no_door_waits_in_vain(now)?;
         self.lives_fit_into_slots()?;
         self.deadlines_are_known(supervisor.poll_timeout())?;
         let expected = self.workers();
@@ -82,7 +83,8 @@ impl Referee {
         (live <= most).then_some(()).ok_or(format!("{live} workers live in {most} slots"))
     }
 
-    /// Every starting or draining worker and every slot that is due has its deadline, and there are no others.
+    /// Every starting or draining worker, every slot that is due and every door that is kept has its deadline, and there
+    /// are no others.
     fn deadlines_are_known(&self, actual: Option<Instant>) -> Verdict {
         let workers = self.living().filter_map(|(_, life)| self.deadline(life));
         let slots = self.slots.iter().filter_map(|book| match book.holds {
@@ -90,7 +92,7 @@ impl Referee {
             Holds::Empty | Holds::Retired(_) | Holds::Forking(_) | Holds::Live(_) => None,
         });
         let soon = |at: &At| *at < NEVER;
-        let expected = workers.chain(slots).filter(soon).min();
+        let expected = workers.chain(slots).chain(self.door_deadlines()).filter(soon).min();
         let actual = actual.map(|at| at.duration_since(self.base)).filter(soon);
         (actual == expected).then_some(()).ok_or(format!("poll_timeout is {actual:?}, expected {expected:?}"))
     }

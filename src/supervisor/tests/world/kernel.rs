@@ -186,7 +186,8 @@ impl SimKernel {
             (if self.addresses > 0 { 8 } else { 0 }, Input::Listening(id, address)),
             (6, Input::Leaving(id)),
             (3, Input::Leaving(id)),
-            (5, Input::Closed(id)),
+            (5, Input::ChannelClosed(id)),
+            (if self.addresses > 0 { 8 } else { 0 }, Input::ListenerClosed(id, address)),
             (3, Input::Deaf(id)),
         ] {
             if self.random.chance(chance) {
@@ -194,11 +195,31 @@ impl SimKernel {
                 self.schedule(at, input);
             }
         }
+        if self.random.chance(8) {
+            self.closes(at, id);
+        }
     }
 
-    fn dies(&mut self, at: At, id: WorkerId, status: ExitStatus) {
+    /// It drops its listeners, most of them at least; some it opens again.
+    fn closes(&mut self, at: At, id: WorkerId) {
+        for address in 0..self.addresses {
+            if self.random.chance(80) {
+                self.schedule(at, Input::ListenerClosed(id, address));
+                if self.random.chance(20) {
+                    let again = at + self.random.moment();
+                    self.schedule(again, Input::Listening(id, address));
+                }
+            }
+        }
+    }
+
+    fn dies(&mut self, mut at: At, id: WorkerId, status: ExitStatus) {
+        if self.random.chance(20) {
+            self.closes(at, id);
+            at += self.random.moment();
+        }
         if self.random.chance(60) {
-            self.schedule(at, Input::Closed(id));
+            self.schedule(at, Input::ChannelClosed(id));
         }
         self.schedule(at, Input::Exited(id, status));
         if self.random.chance(5) {
@@ -245,8 +266,12 @@ impl Kernel for SimKernel {
                     let at = now + self.random.moment();
                     self.schedule(at, Input::Deaf(*id));
                 }
-                Some(OnAsk::Drains(needs)) => self.dies(now + needs, *id, ExitStatus::from_wait_status(0)),
-                Some(OnAsk::Never) | None => {}
+                Some(OnAsk::Drains(needs)) => {
+                    self.closes(now + needs / 2, *id);
+                    self.dies(now + needs, *id, ExitStatus::from_wait_status(0));
+                }
+                Some(OnAsk::Never) => self.closes(now, *id),
+                None => {}
             },
             Action::Signal { id, signal, .. } => self.signalled(now, *id, *signal),
             Action::Shut { .. } | Action::Emit(_) | Action::Finish(_) => {}

@@ -174,7 +174,8 @@ impl World {
     fn any_input(&mut self) -> Input {
         let id = self.any_id();
         let live = self.rig.workers().iter().any(|worker| worker.id == id);
-        match self.random.below(12) {
+        let address = self.random.below(3) as usize;
+        match self.random.below(13) {
             // Only the kernel knows what became of a fork that is under way.
             0..=2 if self.rig.kernel.is_awaited(id) => Input::Online(id),
             0 => Input::Spawned(id, 77),
@@ -184,11 +185,12 @@ impl World {
             4 => Input::Ready(id),
             5 => Input::Leaving(id),
             6 => Input::Deaf(id),
-            7 => Input::Closed(id),
+            7 => Input::ChannelClosed(id),
             8 => Input::Drain(id),
             9 => Input::Kill(id, Signal::USR1),
-            10 if !live => Input::Exited(id, ExitStatus::unknown()),
-            10.. => Input::Online(id),
+            10 => Input::ListenerClosed(id, address),
+            11 if !live => Input::Exited(id, ExitStatus::unknown()),
+            11.. => Input::Online(id),
         }
     }
 }
@@ -200,6 +202,7 @@ fn settings(random: &mut Random) -> Settings {
     Settings {
         max_workers: (!random.chance(3)).then_some(workers + spare),
         manual: random.chance(20),
+        keep_listeners: random.chance(85),
         restart: random.pick(&[Restart::Always, Restart::Always, Restart::OnFailure, Restart::Never]),
         no_restart_on: random.pick(&[&[][..], &[][..], &[0], &[3], &[0, 3, 101]]).to_vec(),
         backoff: random.pick(&[

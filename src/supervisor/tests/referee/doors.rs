@@ -1,0 +1,127 @@
+//! Doors: who accepts on them, how long they are kept for another worker, and which have to be shut, and why.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{At, Book, Holds, Referee, Verdict};
+use crate::{id::WorkerId, supervisor::Surrender};
+
+/// Those of one slot that are not shut, by the place of the address.
+pub(super) type Doors = BTreeMap<usize, Door>;
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Door {
+    Open(WorkerId),
+    /// Nobody accepts on it; another worker may take it until then.
+    Kept {
+        until: At,
+    },
+    /// It is to be shut before the turn is over.
+    Doomed(Surrender),
+}
+
+impl Referee {
+    pub(super) fn door_opened(&mut self, id: WorkerId, address: usize) {
+        let Some(slot) = self.live(id).map(|life| life.slot) else { return };
+        if self.settings.keep_listeners {
+            self.slots[slot].doors.insert(address, Door::Open(id));
+        }
+    }
+
+    /// The worker has closed it. If it leaves, or is being ended, it has no successor that could
+    /// want it, so it is shut with the turn, unless the worker opens it again before.
+    pub(super) fn door_closed(&mut self, now: At, id: WorkerId, address: usize) {
+        let Some((slot, leaves)) = self.live(id).map(|life| (life.slot, life.is_leaving())) else { return };
+        let until = if leaves { now } else { now + PATIENCE };
+        for door in self.slots[slot].doors.get_mut(&address).into_iter().filter(|door| **door == Door::Open(id)) {
+            *door = Door::Kept { until };
+        }
+    }
+
+    /// The worker has ended. Whether its doors are kept or doomed depends on what follows.
+    pub(super) fn doors_abandoned(&mut self, now: At, slot: usize, id: WorkerId) {
+        for door in self.slots[slot].doors.values_mut().filter(|door| **door == Door::Open(id)) {
+            *door = Door::Kept { until: now + PATIENCE };
+        }
+    }
+
+    /// Nobody comes for the doors of a slot without a worker, or nobody soon.
+    pub(super) fn doom(&mut self, slot: usize, why: Surrender) {
+        for door in self.slots[slot].doors.values_mut() {
+            if !matches!(door, Door::Doomed(_)) {
+                *door = Door::Doomed(why);
+            }
+        }
+    }
+
+    /// The cluster stops, or has ended.
+    pub(super) fn doom_where_nobody_lives(&mut self) {
+        for slot in 0..self.slots.len() {
+            if !matches!(self.slots[slot].holds, Holds::Live(_)) {
+                self.doom(slot, Surrender::Left);
+            }
+        }
+    }
+
+    pub(super) fn shut(&mut self, now: At, slot: usize, address: usize, why: Surrender) -> Verdict {
+        let which = format!("slot {slot} shuts address {address} ({why:?})");
+        let leaves_since = self.leaves_since(&self.slots[slot]);
+        match self.slots[slot].doors.remove(&address) {
+            None => Err(format!("{which}, which is not open")),
+            Some(Door::Open(id)) => Err(format!("{which}, where worker {id} accepts")),
+            Some(Door::Kept { until }) if until > now => Err(format!("{which}, which is kept until {until:?}")),
+            Some(Door::Kept { .. }) => {
+                let fits = match why {
+                    Surrender::Left => leaves_since.is_some(),
+                    Surrender::Unattended => leaves_since.is_none_or(|since| since == now),
+                    Surrender::BackOff => false,
+                };
+                fits.then_some(())
+                    .ok_or(format!("{which} after its time, but its worker leaves since {leaves_since:?}"))
+            }
+            Some(Door::Doomed(because)) => {
+                (why == because).then_some(()).ok_or(format!("{which}, but because of {because:?}"))
+            }
+        }
+    }
+
+    /// No open door without somebody who accepts or a deadline.
+    pub(super) fn no_door_waits_in_vain(&self, now: At) -> Verdict {
+        for (slot, book) in self.slots.iter().enumerate() {
+            for (address, door) in &book.doors {
+                let which = format!("address {address} of slot {slot}");
+                match door {
+                    Door::Doomed(why) => return Err(format!("{which} was to be shut ({why:?})")),
+                    Door::Kept { until } if *until <= now => {
+                        return Err(format!("{which} was kept until {until:?} and is not shut"));
+                    }
+                    Door::Open(id) if !self.lives.contains_key(id) => {
+                        return Err(format!("{which} is open and worker {id} is gone"));
+                    }
+                    Door::Kept { .. } | Door::Open(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn door_deadlines(&self) -> impl Iterator<Item = At> {
+        self.slots.iter().flat_map(|book| book.doors.values()).filter_map(|door| match door {
+            Door::Kept { until } => Some(*until),
+            Door::Open(_) | Door::Doomed(_) => None,
+        })
+    }
+
+    pub(super) fn has_open_door(&self) -> bool {
+        self.slots.iter().any(|book| !book.doors.is_empty())
+    }
+
+    fn leaves_since(&self, book: &Book) -> Option<At> {
+        match book.holds {
+            Holds::Live(id) => self.lives.get(&id).and_then(|life| life.draining),
+            Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) => None,
+        }
+    }
+}
+
+/// How long a door is kept that nobody accepts on.
+const PATIENCE: Duration = Duration::from_millis(100);
