@@ -10,7 +10,7 @@ use crate::{
     config::{Restart, Settings},
     event::{Event, ExitStatus, WorkerInfo},
     id::{Signal, WorkerId},
-    supervisor::{Action, Outcome, SpawnFailure},
+    supervisor::{Action, Outcome, SpawnFailure, Surrender},
 };
 
 pub(super) struct ByHand {
@@ -34,9 +34,13 @@ pub(super) enum Did {
     Signal(u64, Signal),
 }
 
+/// A door that was shut: slot, address, and why.
+pub(super) type Shut = (usize, usize, Surrender);
+
 struct Hands {
     forks: Forks,
     did: Vec<Did>,
+    shut: Vec<Shut>,
 }
 
 impl ByHand {
@@ -46,7 +50,11 @@ impl ByHand {
     }
 
     pub(super) fn start_with(settings: Settings, forks: Forks, seed: u64) -> Self {
-        let mut rig = Rig::new(settings, 1, seed, Hands { forks, did: Vec::new() });
+        Self::start_at(1, settings, forks, seed)
+    }
+
+    pub(super) fn start_at(addresses: usize, settings: Settings, forks: Forks, seed: u64) -> Self {
+        let mut rig = Rig::new(settings, addresses, seed, Hands { forks, did: Vec::new(), shut: Vec::new() });
         rig.start().unwrap();
         Self { rig }
     }
@@ -60,6 +68,14 @@ impl ByHand {
     #[track_caller]
     pub(super) fn feed(&mut self, input: Input) -> &mut Self {
         self.rig.feed(input).and_then(|()| self.rig.settle()).unwrap_or_else(|rule| panic!("{input:?}: {rule}"));
+        self
+    }
+
+    /// Feeds inputs that come in one turn.
+    #[track_caller]
+    pub(super) fn feed_at_once(&mut self, inputs: &[Input]) -> &mut Self {
+        let fed = inputs.iter().try_for_each(|input| self.rig.feed(*input));
+        fed.and_then(|()| self.rig.settle()).unwrap_or_else(|rule| panic!("{inputs:?}: {rule}"));
         self
     }
 
@@ -92,6 +108,16 @@ impl ByHand {
     /// What was done since the last look.
     pub(super) fn did(&mut self) -> Vec<Did> {
         std::mem::take(&mut self.rig.kernel.did)
+    }
+
+    /// What was shut since the last look.
+    pub(super) fn shut(&mut self) -> Vec<Shut> {
+        std::mem::take(&mut self.rig.kernel.shut)
+    }
+
+    /// Something is due.
+    pub(super) fn waits(&self) -> bool {
+        self.rig.timeout().is_some()
     }
 
     pub(super) fn events(&mut self) -> Vec<Event> {
@@ -143,7 +169,8 @@ impl Kernel for Hands {
             }
             Action::Ask { id, .. } => self.did.push(Did::Ask(id.as_u64())),
             Action::Signal { id, signal, .. } => self.did.push(Did::Signal(id.as_u64(), *signal)),
-            Action::Shut { .. } | Action::Emit(_) | Action::Finish(_) => {}
+            Action::Shut { slot, address, why } => self.shut.push((slot.index(), *address, *why)),
+            Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
     }

@@ -5,6 +5,7 @@
 //! simulated kernel with workers of every kind, through which `walks` takes thousands of random walks.
 
 mod by_hand;
+mod doors;
 mod ends;
 mod first_starts;
 mod pace;
