@@ -43,7 +43,6 @@ pub(super) struct Rig<K> {
     supervisor: Supervisor,
     referee: Referee,
     base: Instant,
-    addresses: Vec<Address>,
     /// Prints every input and action.
     trace: bool,
 }
@@ -60,9 +59,8 @@ impl<K: Kernel> Rig<K> {
             events: Vec::new(),
             outcome: None,
             supervisor: Supervisor::new(settings.clone(), MASTER, addresses.clone(), seed),
-            referee: Referee::new(settings, addresses.clone(), base),
+            referee: Referee::new(settings, addresses, base),
             base,
-            addresses,
             trace: false,
         }
     }

@@ -97,12 +97,12 @@ impl Referee {
                 self.said(worker, Said::Exit { status: *status, cause: *cause })?;
                 let life = &self.lives[&worker.id];
                 let expected = life.exited.unwrap_or(now).saturating_sub(life.forked);
-                (expected == *uptime).then_some(()).ok_or(format!("worker {}: uptime {uptime:?}", worker.id))
+                (expected == *uptime).then_some(()).ok_or_else(|| format!("worker {}: uptime {uptime:?}", worker.id))
             }
             Event::ForkFailed { slot, id, .. } => {
                 let owed = self.owed_fork_failed.pop_front();
                 let right = owed == Some((slot.index(), *id));
-                right.then_some(()).ok_or(format!("ForkFailed for worker {id}, expected {owed:?}"))
+                right.then_some(()).ok_or_else(|| format!("ForkFailed for worker {id}, expected {owed:?}"))
             }
             Event::Backoff { slot, delay, deaths } => self.announced(now, slot.index(), *delay, *deaths),
             Event::AllReady { workers, addresses, .. } => {
@@ -112,13 +112,13 @@ impl Referee {
             }
             Event::Stopping(how) => {
                 let owed = self.owed_stopping.pop_front();
-                (owed == Some(*how)).then_some(()).ok_or(format!("Stopping({how:?}), expected {owed:?}"))
+                (owed == Some(*how)).then_some(()).ok_or_else(|| format!("Stopping({how:?}), expected {owed:?}"))
             }
         }
     }
 
     fn said(&mut self, worker: &WorkerRef, said: Said) -> Verdict {
-        let life = self.lives.get_mut(&worker.id).ok_or(format!("{said:?} of an unknown worker"))?;
+        let life = self.lives.get_mut(&worker.id).ok_or_else(|| format!("{said:?} of an unknown worker"))?;
         if (worker.slot.index(), worker.pid) != (life.slot, life.pid) {
             return Err(format!("{said:?} of {worker} names the wrong slot or pid"));
         }
@@ -135,7 +135,7 @@ impl Referee {
             life.last = Some(rank);
         }
         let owed = life.owed.pop_front();
-        (owed.as_ref() == Some(&said)).then_some(()).ok_or(format!("{worker}: {said:?}, expected {owed:?}"))
+        (owed.as_ref() == Some(&said)).then_some(()).ok_or_else(|| format!("{worker}: {said:?}, expected {owed:?}"))
     }
 
     fn announced(&mut self, now: At, slot: usize, delay: Duration, deaths: u32) -> Verdict {
@@ -182,7 +182,7 @@ impl Referee {
             }
             (_, Outcome::Stopped | Outcome::GaveUp(_) | Outcome::NeverReady(_) | Outcome::Retired(_)) => false,
         };
-        right.then_some(()).ok_or(format!("finish says {outcome:?}, wrong"))
+        right.then_some(()).ok_or_else(|| format!("finish says {outcome:?}, wrong"))
     }
 
     fn ended_badly(&self) -> Vec<usize> {

@@ -76,10 +76,10 @@ impl Referee {
                     Surrender::BackOff => false,
                 };
                 fits.then_some(())
-                    .ok_or(format!("{which} after its time, but its worker leaves since {leaves_since:?}"))
+                    .ok_or_else(|| format!("{which} after its time, but its worker leaves since {leaves_since:?}"))
             }
             Some(Door::Doomed(because)) => {
-                (why == because).then_some(()).ok_or(format!("{which}, but because of {because:?}"))
+                (why == because).then_some(()).ok_or_else(|| format!("{which}, but because of {because:?}"))
             }
         }
     }
@@ -88,17 +88,13 @@ impl Referee {
     pub(super) fn no_door_waits_in_vain(&self, now: At) -> Verdict {
         for (slot, book) in self.slots.iter().enumerate() {
             for (address, door) in &book.doors {
-                let which = format!("address {address} of slot {slot}");
-                match door {
-                    Door::Doomed(why) => return Err(format!("{which} was to be shut ({why:?})")),
-                    Door::Kept { until } if *until <= now => {
-                        return Err(format!("{which} was kept until {until:?} and is not shut"));
-                    }
-                    Door::Open(id) if !self.lives.contains_key(id) => {
-                        return Err(format!("{which} is open and worker {id} is gone"));
-                    }
-                    Door::Kept { .. } | Door::Open(_) => {}
-                }
+                let wrong = match door {
+                    Door::Doomed(why) => format!("was to be shut ({why:?})"),
+                    Door::Kept { until } if *until <= now => format!("was kept until {until:?} and is not shut"),
+                    Door::Open(id) if !self.lives.contains_key(id) => format!("is open and worker {id} is gone"),
+                    Door::Kept { .. } | Door::Open(_) => continue,
+                };
+                return Err(format!("address {address} of slot {slot} {wrong}"));
             }
         }
         Ok(())

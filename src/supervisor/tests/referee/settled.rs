@@ -80,7 +80,7 @@ impl Referee {
         let forking = self.slots.iter().filter(|book| matches!(book.holds, Holds::Forking(_))).count();
         let live = self.living().count() + forking;
         let most = self.slots.len().min(self.initial() + self.forks_accepted);
-        (live <= most).then_some(()).ok_or(format!("{live} workers live in {most} slots"))
+        (live <= most).then_some(()).ok_or_else(|| format!("{live} workers live in {most} slots"))
     }
 
     /// Every starting or draining worker, every slot that is due and every door that is kept has its deadline, and there
@@ -94,7 +94,7 @@ impl Referee {
         let soon = |at: &At| *at < NEVER;
         let expected = workers.chain(slots).chain(self.door_deadlines()).filter(soon).min();
         let actual = actual.map(|at| at.duration_since(self.base)).filter(soon);
-        (actual == expected).then_some(()).ok_or(format!("poll_timeout is {actual:?}, expected {expected:?}"))
+        (actual == expected).then_some(()).ok_or_else(|| format!("poll_timeout is {actual:?}, expected {expected:?}"))
     }
 
     fn workers(&self) -> Vec<WorkerInfo> {
