@@ -121,8 +121,9 @@ impl Supervisor {
 
     fn shut_doors(&mut self, index: usize, why: Surrender, doomed: impl Fn(Door) -> bool) {
         let slot = Slot::from_index(index);
-        let doomed = self.posts[index].doors.take(doomed);
-        self.actions.extend(doomed.into_iter().map(|address| Action::Shut { slot, address, why }));
+        for address in self.posts[index].doors.take(doomed) {
+            self.actions.push_back(Action::Shut { slot, address, why });
+        }
     }
 }
 

@@ -98,8 +98,9 @@ impl<K: Kernel> Rig<K> {
         for _ in 0..16 {
             self.supervisor.handle_timeout(self.base + self.now);
             self.perform()?;
-            if self.timeout().is_none_or(|at| at > self.now) {
-                return self.referee.settled(self.now, &self.supervisor);
+            let timeout = self.timeout();
+            if timeout.is_none_or(|at| at > self.now) {
+                return self.referee.settled(self.now, timeout, self.supervisor.workers());
             }
         }
         Err(format!("poll_timeout stays at {:?}: the master would spin", self.timeout()))

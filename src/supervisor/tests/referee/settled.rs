@@ -1,23 +1,27 @@
 //! What must have happened once a turn is over.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{At, Holds, Life, Once, Referee, Verdict};
 use crate::{
     event::{Shutdown, State, WorkerInfo},
     id::{Slot, WorkerId},
-    supervisor::Supervisor,
 };
 
 impl Referee {
-    pub(in super::super) fn settled(&mut self, now: At, supervisor: &Supervisor) -> Verdict {
+    pub(in super::super) fn settled(
+        &mut self,
+        now: At,
+        timeout: Option<At>,
+        workers: impl Iterator<Item = WorkerInfo>,
+    ) -> Verdict {
         self.nothing_is_owed()?;
         self.nothing_is_overdue(now)?;
         self.no_door_waits_in_vain(now)?;
         self.lives_fit_into_slots()?;
-        self.deadlines_are_known(supervisor.poll_timeout())?;
+        self.deadlines_are_known(timeout)?;
         let expected = self.workers();
-        let actual: Vec<WorkerInfo> = supervisor.workers().collect();
+        let actual: Vec<WorkerInfo> = workers.collect();
         if actual != expected {
             return Err(format!("workers() is {actual:?}, expected {expected:?}"));
         }
@@ -85,7 +89,7 @@ impl Referee {
 
     /// Every starting or draining worker, every slot that is due and every door that is kept has its deadline, and there
     /// are no others.
-    fn deadlines_are_known(&self, actual: Option<Instant>) -> Verdict {
+    fn deadlines_are_known(&self, actual: Option<At>) -> Verdict {
         let workers = self.living().filter_map(|(_, life)| self.deadline(life));
         let slots = self.slots.iter().filter_map(|book| match book.holds {
             Holds::Due { at, announced, .. } => Some(announced.unwrap_or(at.from)),
@@ -93,7 +97,7 @@ impl Referee {
         });
         let soon = |at: &At| *at < NEVER;
         let expected = workers.chain(slots).chain(self.door_deadlines()).filter(soon).min();
-        let actual = actual.map(|at| at.duration_since(self.base)).filter(soon);
+        let actual = actual.filter(soon);
         (actual == expected).then_some(()).ok_or_else(|| format!("poll_timeout is {actual:?}, expected {expected:?}"))
     }
 
