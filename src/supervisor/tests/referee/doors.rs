@@ -27,8 +27,8 @@ impl Referee {
         }
     }
 
-    /// The worker has closed it. If it leaves, or is being ended, it has no successor that could
-    /// want it, so it is shut with the turn, unless the worker opens it again before.
+    /// The worker has closed it. If it leaves, or is being ended, it has no successor that could want it, so it is shut
+    /// with the turn, unless the worker opens it again before.
     pub(super) fn door_closed(&mut self, now: At, id: WorkerId, address: usize) {
         let Some((slot, leaves)) = self.live(id).map(|life| (life.slot, life.is_leaving())) else { return };
         let until = if leaves { now } else { now + PATIENCE };
