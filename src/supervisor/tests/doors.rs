@@ -202,6 +202,21 @@ fn a_worker_that_was_asked_and_closes_its_listener_is_done_with_it() {
 }
 
 #[test]
+fn a_worker_that_is_being_ended_and_closes_its_listener_is_done_with_it_too() {
+    let terminated = &[Input::Drain(id(2)), Input::Deaf(id(2))][..];
+    let killed = &[Input::Stop(Shutdown::Now, None)][..];
+    for ordered in [terminated, killed] {
+        let mut cluster = two(Restart::Always);
+        for order in ordered {
+            cluster.feed(*order);
+        }
+        assert!(matches!(cluster.did().last(), Some(Did::Signal(2, _))));
+        cluster.feed(closed(2));
+        assert_eq!(cluster.shut(), [(1, 0, Left)], "{ordered:?}");
+    }
+}
+
+#[test]
 fn a_worker_that_was_asked_may_open_another_in_the_turn_in_which_it_closes_one() {
     let mut cluster = two(Restart::Always);
     cluster.feed(Input::Drain(id(2))).feed_at_once(&[closed(2), Input::Listening(id(2), 0)]);
