@@ -6,7 +6,7 @@ use super::{At, Holds, Once, Rank, Referee, Said, Span, Verdict, Why};
 use crate::{
     event::{Event, Shutdown, WorkerRef},
     id::{Signal, WorkerId},
-    supervisor::{Action, Outcome, Surrender},
+    supervisor::{self, Action, Outcome, Surrender},
 };
 
 impl Referee {
@@ -17,7 +17,7 @@ impl Referee {
         match action {
             Action::Spawn { slot, id } => self.spawn(now, slot.index(), *id),
             Action::Ask { id, within } => self.ask(*id, *within),
-            Action::Signal { id, signal, .. } => self.signal(now, *id, *signal),
+            Action::Signal { id, signal, why } => self.signal(now, *id, *signal, *why == supervisor::Why::NotReady),
             Action::Shut { slot, address, why } => self.shut(now, slot.index(), *address, *why),
             Action::Emit(event) => self.event(now, event),
             Action::Finish(outcome) => self.finish(outcome),
@@ -61,8 +61,9 @@ impl Referee {
     }
 
     /// TERM after the deadline of the ask or when it is deaf; KILL after TERM's deadline, a missed ready deadline, or a
-    /// stop at once; the program's own signals exactly as often as asked for.
-    fn signal(&mut self, now: At, id: WorkerId, signal: Signal) -> Verdict {
+    /// stop at once; the program's own signals exactly as often as asked for. `for_unready`: it says so; a stop at once
+    /// may come between the decision and the deed.
+    fn signal(&mut self, now: At, id: WorkerId, signal: Signal, for_unready: bool) -> Verdict {
         let life = self.lives.get(&id).ok_or("signal: no such worker")?;
         let alive = life.exited.is_none_or(|exited| exited == now);
         let late = self.deadline(life).is_some_and(|deadline| deadline <= now);
@@ -75,7 +76,7 @@ impl Referee {
         if signal == Signal::TERM && own_term && first {
             life.terminated = Some(now);
         } else if signal == Signal::KILL && own_kill && first {
-            life.missed_deadline = unready && late && !at_once;
+            life.missed_deadline = unready && late && (for_unready || !at_once);
             life.killed = Some(now);
             life.draining.get_or_insert(now);
         } else if let Some(position) = life.owed_signals.iter().position(|owed| *owed == signal) {

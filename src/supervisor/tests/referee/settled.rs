@@ -87,8 +87,8 @@ impl Referee {
         (live <= most).then_some(()).ok_or_else(|| format!("{live} workers live in {most} slots"))
     }
 
-    /// Every starting or draining worker, every slot that is due and every door that is kept has its deadline, and there
-    /// are no others.
+    /// Every starting or draining worker, every slot that is due and every door that is kept has its deadline, and
+    /// there are no others.
     fn deadlines_are_known(&self, actual: Option<At>) -> Verdict {
         let workers = self.living().filter_map(|(_, life)| self.deadline(life));
         let slots = self.slots.iter().filter_map(|book| match book.holds {
