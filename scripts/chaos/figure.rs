@@ -61,7 +61,7 @@ impl Figure {
 }
 
 pub(crate) fn table(figures: &[Figure]) -> String {
-    let head = ["row", "measured", "bar", "yardstick: bare fork in C", "verdict"];
+    let head = ["row", "measured", "bar", "yardstick", "verdict"];
     let long = |figure: &&Figure| figure.measured.chars().count() > LONGEST;
     let cells = figures.iter().map(|figure| {
         let mut cells = figure.cells();

@@ -218,6 +218,11 @@ pub(crate) fn run(address: SocketAddr, clients: usize) -> Attempt<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether these bytes are one answer from its first to its last.
+pub(crate) fn is_whole(answer: &[u8]) -> bool {
+    position(answer, b"\r\n\r\n").is_some_and(|head| answer.len() == head + 4 + content_length(&answer[..head + 2]))
+}
+
 fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|part| part == wanted)
 }
@@ -233,4 +238,4 @@ fn content_length(head: &[u8]) -> usize {
 const LONGEST_TURN: Duration = Duration::from_millis(20);
 const STDIN: Token = Token(usize::MAX);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+pub(crate) const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

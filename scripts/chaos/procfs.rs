@@ -1,6 +1,9 @@
 //! What the kernel says about processes.
 
-use std::{fs, io, process};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io, process,
+};
 
 use crate::Attempt;
 
@@ -44,6 +47,40 @@ pub(crate) fn pss_kib(pid: u32) -> Attempt<u64> {
 pub(crate) fn switches(pid: u32) -> Attempt<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     Ok(number(&text, "voluntary_ctxt_switches:")? + number(&text, "nonvoluntary_ctxt_switches:")?)
+}
+
+/// `T`: stopped.
+pub(crate) fn state(pid: u32) -> Attempt<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let state = stat.rsplit(')').next().and_then(|fields| fields.trim_start().chars().next());
+    Ok(state.ok_or("the kernel does not tell the state")?)
+}
+
+/// How many connections wait in each socket that listens on 127.0.0.1 at `port`, by inode.
+pub(crate) fn queues(port: u16) -> Attempt<HashMap<u64, u64>> {
+    let (wanted, mut found) = (format!("0100007F:{port:04X}"), HashMap::new());
+    for line in fs::read_to_string("/proc/net/tcp")?.lines().skip(1) {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        // 1: address, 3: state, 4: what waits to be sent, and to be accepted, 9: inode.
+        if fields.len() > 9 && fields[1] == wanted && fields[3] == "0A" {
+            let waiting = fields[4].rsplit(':').next().unwrap_or_default();
+            found.insert(fields[9].parse()?, u64::from_str_radix(waiting, 16)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The inodes of a process's sockets.
+pub(crate) fn sockets(pid: u32) -> io::Result<HashSet<u64>> {
+    let mut found = HashSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // It may have been closed since the folder was read.
+        let Ok(target) = fs::read_link(entry?.path()) else { continue };
+        let target = target.to_string_lossy();
+        let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        found.extend(inode.and_then(|inode| inode.parse::<u64>().ok()));
+    }
+    Ok(found)
 }
 
 fn number(text: &str, key: &str) -> Attempt<u64> {

@@ -59,6 +59,10 @@ impl Options {
                     this.cluster = this.cluster.workers(count.parse()?);
                     rest
                 }
+                ["--keep-listeners", keep, rest @ ..] => {
+                    this.cluster = this.cluster.keep_listeners(keep.parse()?);
+                    rest
+                }
                 ["--spin", rest @ ..] => {
                     this.spins = true;
                     rest

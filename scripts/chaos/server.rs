@@ -62,6 +62,17 @@ impl Server {
         Err(format!("the server ended before it was ready, with {}", process.wait()?).into())
     }
 
+    /// Waits until one worker more is ready.
+    pub(crate) fn replacement(&mut self) -> Attempt<()> {
+        loop {
+            let line = self.process.line()?.ok_or("the server ended")?;
+            if event(&line) == "ready" {
+                self.workers.push(number(&line, "pid")?);
+                return Ok(());
+            }
+        }
+    }
+
     /// The yardstick, if there is one.
     pub(crate) fn bare(workers: usize) -> Attempt<Option<Self>> {
         let Some(mut process) = bare::start(&["hold", &workers.to_string()])? else { return Ok(None) };

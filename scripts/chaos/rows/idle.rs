@@ -12,7 +12,7 @@ use crate::{
     load::Load,
     process::send,
     procfs,
-    server::{Kind, Server, event, number},
+    server::{Kind, Server},
 };
 
 pub(super) const ROW: Row = Row {
@@ -55,12 +55,7 @@ fn used(kind: Kind, more: &[&str]) -> Attempt<Server> {
     let mut server = Server::start(kind, "127.0.0.1:0", WORKERS, more)?;
     let victim = server.workers.remove(0);
     send(victim, Signal::SIGKILL)?;
-    while server.workers.len() < WORKERS {
-        let line = server.process.line()?.ok_or("the server ended")?;
-        if event(&line) == "ready" {
-            server.workers.push(number(&line, "pid")?);
-        }
-    }
+    server.replacement()?;
     Load::new(server.address()?, 8)?.run(Duration::from_millis(200))?;
     Ok(server)
 }

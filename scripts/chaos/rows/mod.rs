@@ -5,6 +5,7 @@ mod kill_9;
 mod kills_under_load;
 mod master_killed;
 mod memory;
+mod queued;
 mod simultaneous_starts;
 mod start_64;
 mod stop_under_load;
@@ -29,12 +30,14 @@ impl Row {
     }
 }
 
-pub(crate) const ROWS: [Row; 8] = [
+pub(crate) const ROWS: [Row; 10] = [
     kill_9::ROW,
     start_64::ROW,
     memory::ROW,
     idle::ROW,
     kills_under_load::ROW,
+    queued::ONE_OF_TWO,
+    queued::ONLY,
     master_killed::ROW,
     simultaneous_starts::ROW,
     stop_under_load::ROW,
