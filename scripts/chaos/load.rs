@@ -8,8 +8,8 @@
 //! door that closes at that moment (`late`); by design nobody can tell the last two apart but the client, which may try
 //! elsewhere in both cases.
 //!
-//! Even clients keep their connection; odd ones take a new one for every request, so that the accept queues are never
-//! empty.
+//! A connection that is reset while the client still takes it for half-open was established as well: what meets no
+//! socket at all is refused.
 
 use std::{
     io::{self, Read, Write},
@@ -20,31 +20,57 @@ use std::{
 
 use mio_cluster::mio::{Events, Interest, Poll, Token, net::TcpStream, unix::SourceFd};
 
+use nix::libc;
+
 use crate::{Attempt, serve::CLOSE};
 
 pub(crate) struct Load {
     address: SocketAddr,
+    connections: Connections,
     poll: Poll,
     events: Events,
     clients: Vec<Client>,
     counts: Counts,
-    stopping: bool,
+    phase: Phase,
+}
+
+/// What a client does after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// Even clients keep their connection; odd ones take a new one for every request, so that the accept queues are
+    /// never empty.
+    Mixed,
+    /// All take a new one for every request.
+    New,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// The server stops: it may refuse, and clients that are refused give up.
+    Stopping,
+    /// The load ends: no new requests.
+    Ending,
 }
 
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) answered: u64,
+    /// Connections, as the clients see it.
+    pub(crate) established: u64,
     /// Accepted and not answered.
     pub(crate) lost: u64,
     /// Connections that were not accepted and broke.
     pub(crate) late: u64,
     pub(crate) refused: u64,
+    /// Not answered long after the end of the load.
+    pub(crate) hung: u64,
 }
 
 #[derive(Default)]
 struct Client {
     connection: Option<Connection>,
-    /// The server refuses: no more is tried.
+    /// No more is tried.
     over: bool,
 }
 
@@ -64,14 +90,15 @@ enum Progress {
 }
 
 impl Load {
-    pub(crate) fn new(address: SocketAddr, clients: usize) -> Attempt<Self> {
+    pub(crate) fn new(address: SocketAddr, clients: usize, connections: Connections) -> Attempt<Self> {
         Ok(Self {
             address,
+            connections,
             poll: Poll::new()?,
             events: Events::with_capacity(clients + 1),
             clients: (0..clients).map(|_| Client::default()).collect(),
             counts: Counts::default(),
-            stopping: false,
+            phase: Phase::Running,
         })
     }
 
@@ -85,19 +112,34 @@ impl Load {
 
     /// From now on connections may be refused, and clients that are refused give up.
     pub(crate) fn expect_stop(&mut self) {
-        self.stopping = true;
+        self.phase = Phase::Stopping;
     }
 
     /// Goes on until every client was refused.
     pub(crate) fn run_out(&mut self, within: Duration) -> Attempt<()> {
+        match self.until_over(within)? {
+            0 => Ok(()),
+            _ => Err("clients were still served, or hung, long after the stop".into()),
+        }
+    }
+
+    /// Waits for the answers that are due.
+    fn finish(&mut self, within: Duration) -> Attempt<()> {
+        self.phase = Phase::Ending;
+        self.counts.hung = self.until_over(within)?;
+        Ok(())
+    }
+
+    /// How many clients are not.
+    fn until_over(&mut self, within: Duration) -> Attempt<u64> {
         let end = Instant::now() + within;
-        while self.clients.iter().any(|client| !client.over) {
-            if Instant::now() >= end {
-                return Err("clients were still served, or hung, long after the stop".into());
+        loop {
+            let busy = self.clients.iter().filter(|client| !client.over).count();
+            if busy == 0 || Instant::now() >= end {
+                return Ok(busy as u64);
             }
             self.turn(end)?;
         }
-        Ok(())
     }
 
     pub(crate) fn into_counts(self) -> Counts {
@@ -107,8 +149,12 @@ impl Load {
     /// Whether standard input had something to say.
     fn turn(&mut self, end: Instant) -> Attempt<bool> {
         for at in 0..self.clients.len() {
-            if self.clients[at].connection.is_none() && !self.clients[at].over {
-                self.connect(at)?;
+            if self.clients[at].connection.is_some() || self.clients[at].over {
+                continue;
+            }
+            match self.phase {
+                Phase::Running | Phase::Stopping => self.connect(at)?,
+                Phase::Ending => self.clients[at].over = true,
             }
         }
         let left = end.saturating_duration_since(Instant::now()).min(LONGEST_TURN);
@@ -136,17 +182,20 @@ impl Load {
 
     fn refuse(&mut self, at: usize) {
         self.counts.refused += 1;
-        self.clients[at] = Client { connection: None, over: self.stopping };
+        self.clients[at] = Client { connection: None, over: self.phase == Phase::Stopping };
     }
 
     fn work(&mut self, at: usize) {
-        let keeps = at % 2 == 0;
+        let keeps = self.connections == Connections::Mixed && at % 2 == 0;
         while let Some(connection) = self.clients[at].connection.as_mut() {
-            match connection.work(keeps, self.stopping) {
+            let before = connection.established;
+            let progress = connection.work(keeps, self.phase);
+            self.counts.established += u64::from(connection.established && !before);
+            match progress {
                 Progress::Waiting => return,
                 Progress::Answered(again) => {
                     self.counts.answered += 1;
-                    if !again || connection.ask(keeps).is_err() {
+                    if !again || self.phase == Phase::Ending || connection.ask(keeps).is_err() {
                         self.clients[at].connection = None;
                     }
                 }
@@ -162,18 +211,11 @@ impl Load {
 }
 
 impl Connection {
-    fn work(&mut self, keeps: bool, stopping: bool) -> Progress {
+    fn work(&mut self, keeps: bool, phase: Phase) -> Progress {
         if !self.established {
-            match self.stream.take_error() {
-                Ok(None) if self.stream.peer_addr().is_ok() => {}
-                Ok(None) => return Progress::Waiting,
-                Ok(Some(error)) | Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    return Progress::Refused;
-                }
-                Ok(Some(_)) | Err(_) => return Progress::Broken,
+            if let Some(progress) = self.establish(phase) {
+                return progress;
             }
-            self.established = true;
-            self.accepted = !stopping;
             if self.ask(keeps).is_err() {
                 return Progress::Broken;
             }
@@ -188,6 +230,24 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Progress::Waiting,
             Err(_) => Progress::Broken,
         }
+    }
+
+    /// `None`: it is.
+    fn establish(&mut self, phase: Phase) -> Option<Progress> {
+        let error = match self.stream.take_error() {
+            Ok(None) if self.stream.peer_addr().is_ok() => None,
+            Ok(None) => return Some(Progress::Waiting),
+            Ok(Some(error)) | Err(error) => Some(error),
+        };
+        let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        if error.as_ref().is_some_and(refused) {
+            return Some(Progress::Refused);
+        }
+        // A reset that the client sees only now.
+        let reset = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE));
+        self.established = error.as_ref().is_none_or(reset);
+        self.accepted = self.established && phase != Phase::Stopping;
+        error.map(|_| Progress::Broken)
     }
 
     /// A request is small and alone, so a new or an idle connection has room for it.
@@ -209,12 +269,30 @@ impl Connection {
     }
 }
 
+impl Counts {
+    fn to_line(&self) -> String {
+        let Self { answered, established, lost, late, refused, hung } = self;
+        format!("{answered} {established} {lost} {late} {refused} {hung}")
+    }
+
+    /// What the role `--load` prints.
+    pub(crate) fn from_line(line: &str) -> Attempt<Self> {
+        let numbers = line.split(' ').map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+        let [answered, established, lost, late, refused, hung] = numbers[..] else {
+            return Err(format!("strange counts: {line}").into());
+        };
+        Ok(Self { answered, established, lost, late, refused, hung })
+    }
+}
+
 /// The role `--load`: until something comes on standard input.
-pub(crate) fn run(address: SocketAddr, clients: usize) -> Attempt<ExitCode> {
-    let mut load = Load::new(address, clients)?;
+pub(crate) fn run(address: &str, clients: &str, connections: Connections) -> Attempt<ExitCode> {
+    let mut load = Load::new(address.parse()?, clients.parse()?, connections)?;
     load.poll.registry().register(&mut SourceFd(&0), STDIN, Interest::READABLE)?;
     while !load.turn(Instant::now() + LONGEST_TURN)? {}
-    println!("{}", load.counts.answered);
+    load.poll.registry().deregister(&mut SourceFd(&0))?;
+    load.finish(ANSWERED_WITHIN)?;
+    println!("{}", load.counts.to_line());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -236,6 +314,7 @@ fn content_length(head: &[u8]) -> usize {
 
 /// Clients that were refused try again at the next turn.
 const LONGEST_TURN: Duration = Duration::from_millis(20);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const STDIN: Token = Token(usize::MAX);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 pub(crate) const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

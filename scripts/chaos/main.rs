@@ -42,6 +42,7 @@ use nix::{
 
 use crate::{
     figure::{Figure, Verdict, table},
+    load::Connections,
     rows::{ROWS, Row},
 };
 
@@ -68,7 +69,8 @@ fn role(words: &[&str]) -> Attempt<ExitCode> {
     match words {
         ["--row", name] => measure(name),
         ["--serve", options @ ..] => serve::run(options),
-        ["--load", address, clients] => load::run(address.parse()?, clients.parse()?),
+        ["--load", address, clients] => load::run(address, clients, Connections::Mixed),
+        ["--load-new", address, clients] => load::run(address, clients, Connections::New),
         ["--exec", program, rest @ ..] => Err(Command::new(program).args(rest).exec().into()),
         names => all(names),
     }
@@ -127,4 +129,4 @@ fn measure(name: &str) -> Attempt<ExitCode> {
 }
 
 /// What this program is in the processes that it starts.
-const ROLES: [&str; 4] = ["--row", "--serve", "--load", "--exec"];
+const ROLES: [&str; 5] = ["--row", "--serve", "--load", "--load-new", "--exec"];

@@ -11,7 +11,7 @@ use std::{
 };
 
 use mio_cluster::{
-    Cluster, Event, Listener, Worker,
+    Cluster, Event, Listener, Row, Worker,
     mio::{Events, Interest, Poll, Token, net::TcpStream},
 };
 
@@ -103,7 +103,7 @@ pub(crate) fn serve(mut worker: Worker) -> io::Result<()> {
     let mut events = Events::with_capacity(64);
     poll.registry().register(&mut listener, DOOR, Interest::READABLE)?;
     let mut door = Some(listener);
-    let mut clients = Clients::default();
+    let mut clients = Clients { row: worker.row(), table: Vec::new(), free: Vec::new(), open: 0 };
     let mut end = None;
     while end.is_none_or(|end| clients.open > 0 && Instant::now() < end) {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
@@ -125,8 +125,8 @@ pub(crate) fn serve(mut worker: Worker) -> io::Result<()> {
 }
 
 /// By token.
-#[derive(Default)]
 struct Clients {
+    row: Row,
     table: Vec<Option<Client>>,
     free: Vec<usize>,
     open: usize,
@@ -161,6 +161,7 @@ impl Clients {
         // A client that went away without a word is no failure of the server.
         if !client.answer(draining).unwrap_or(false) {
             self.table[token.0] = None;
+            self.row.closed();
             self.free.push(token.0);
             self.open -= 1;
         }

@@ -9,7 +9,7 @@ use super::Row;
 use crate::{
     Attempt, bare,
     figure::{Figure, Verdict},
-    load::Load,
+    load::{Connections, Load},
     process::send,
     procfs,
     server::{Kind, Server},
@@ -56,7 +56,7 @@ fn used(kind: Kind, more: &[&str]) -> Attempt<Server> {
     let victim = server.workers.remove(0);
     send(victim, Signal::SIGKILL)?;
     server.replacement()?;
-    Load::new(server.address()?, 8)?.run(Duration::from_millis(200))?;
+    Load::new(server.address()?, 8, Connections::Mixed)?.run(Duration::from_millis(200))?;
     Ok(server)
 }
 

@@ -12,6 +12,7 @@ use super::Row;
 use crate::{
     Attempt,
     figure::{Figure, Verdict},
+    load::Counts,
     process::{Process, send},
     procfs,
     random::Random,
@@ -43,7 +44,7 @@ fn measure() -> Attempt<Vec<Figure>> {
     ledger.until_ready(&mut master)?;
     let now = procfs::descriptors()?;
     load.nudge()?;
-    let answered = load.line()?.ok_or("the load generator failed")?;
+    let counts = Counts::from_line(&load.line()?.ok_or("the load generator failed")?)?;
     load.wait()?;
 
     let mut wrongs = ledger.wrongs(&master);
@@ -51,14 +52,17 @@ fn measure() -> Attempt<Vec<Figure>> {
     if now != descriptors {
         wrongs.push(format!("{descriptors} descriptors before, {now} after"));
     }
+    if counts.hung > 0 {
+        wrongs.push(format!("{} requests were never answered", counts.hung));
+    }
     if !wrongs.is_empty() {
         return Err(format!("CHAOS_SEED={seed}: {}", wrongs.join("; ")).into());
     }
     Ok(vec![Figure {
         row: ROW.name.to_owned(),
         measured: format!(
-            "{KILLS} kills, {answered} answers, {} delayed starts: 0 zombies, 0 lost, {now} descriptors as before",
-            ledger.delayed
+            "{KILLS} kills, {} answers, {} delayed starts: 0 zombies, 0 lost, {now} descriptors as before",
+            counts.answered, ledger.delayed
         ),
         bar: ROW.bar.to_owned(),
         yardstick: "-".to_owned(),

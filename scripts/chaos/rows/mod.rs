@@ -2,6 +2,7 @@
 
 mod idle;
 mod kill_9;
+mod kills_new_connections;
 mod kills_under_load;
 mod master_killed;
 mod memory;
@@ -30,12 +31,13 @@ impl Row {
     }
 }
 
-pub(crate) const ROWS: [Row; 10] = [
+pub(crate) const ROWS: [Row; 11] = [
     kill_9::ROW,
     start_64::ROW,
     memory::ROW,
     idle::ROW,
     kills_under_load::ROW,
+    kills_new_connections::ROW,
     queued::ONE_OF_TWO,
     queued::ONLY,
     master_killed::ROW,

@@ -11,7 +11,7 @@ use super::Row;
 use crate::{
     Attempt,
     figure::{Figure, Verdict},
-    load::{Counts, Load},
+    load::{Connections, Counts, Load},
     process::send,
     server::{Kind, Server, event, number},
     times::Times,
@@ -66,7 +66,8 @@ fn figure(kind: Kind) -> Attempt<Figure> {
 /// The requests, the time from the signals to the end, and what was not orderly.
 fn stop_once(kind: Kind, moment: Moment, stop: usize) -> Attempt<(Counts, Duration, Vec<String>)> {
     let mut server = Server::start(kind, "127.0.0.1:0", WORKERS, &[])?;
-    let mut load = Load::new(server.address()?, if moment == Moment::Load { CLIENTS } else { 0 })?;
+    let clients = if moment == Moment::Load { CLIENTS } else { 0 };
+    let mut load = Load::new(server.address()?, clients, Connections::Mixed)?;
     if moment != Moment::Start {
         load.run(BEFORE)?;
     }
