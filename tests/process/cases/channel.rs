@@ -5,6 +5,7 @@ use crate::harness::{Bench, cases};
 cases!("channel":
     malformed_packets_are_said_once,
     refused_sockets_do_not_fill_the_log,
+    wrong_sockets_are_refused_and_closed,
 );
 
 /// What is sent, and how the master calls it.
@@ -59,6 +60,39 @@ fn refused_sockets_do_not_fill_the_log(bench: &Bench) {
     }
     drop(client);
     run.expect_once("examining the socket");
+    run.signal(nix::sys::signal::Signal::SIGTERM);
+    run.end_with(0);
+}
+
+/// What a worker hands over instead of its socket, and how the master calls it.
+const SOCKETS: [(&str, &str); 6] = [
+    ("udp", "is not a stream socket"),
+    ("unix", "is bound to no IP address"),
+    ("foreign_port", "is bound to 127."),
+    ("of_nobody", "is bound to 0.0.0.0:0"),
+    ("another_listener", "listens already"),
+    ("many", "253 descriptors instead of 1"),
+];
+
+/// Each from a worker of its own, which serves on; the master keeps none of them.
+fn wrong_sockets_are_refused_and_closed(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 backoff=1,1");
+    let address = run.ready();
+    run.expect("exited with code 0");
+    let mut open = Vec::new();
+    for (id, (socket, text)) in (1..).zip(SOCKETS) {
+        let mut client = bench.connect(address);
+        assert!(client.ask(&format!("hand_over {socket}")).starts_with("Ok("));
+        assert!(client.ask("who").starts_with(&format!("{id} 0 ")), "the worker serves on");
+        let line = run.log(text);
+        assert!(line.contains(&format!("worker {id}")), "{line}");
+        client.say("return");
+        client.closed();
+        run.fact_of("ready", id + 1);
+        open.push(std::fs::read_dir(format!("/proc/{}/fd", run.pid())).unwrap().count());
+    }
+    assert!(open.iter().all(|count| *count == open[0]), "descriptors of the master after each: {open:?}");
+    assert_eq!(bench.ask(address, "hand_over too_many"), "Err(EINVAL)", "the kernel's own limit");
     run.signal(nix::sys::signal::Signal::SIGTERM);
     run.end_with(0);
 }
