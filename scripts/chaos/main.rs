@@ -78,13 +78,13 @@ fn role(words: &[&str]) -> Attempt<ExitCode> {
 
 /// Runs the rows, each in its process, and prints the table.
 fn all(names: &[&str]) -> Attempt<ExitCode> {
-    if let Some(unknown) = names.iter().find(|name| ROWS.iter().all(|row| row.name != **name)) {
+    if let Some(unknown) = names.iter().find(|name| !ROWS.iter().any(|row| row.is_called(name))) {
         let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         eprintln!("chaos: there is no row {unknown}; rows: {}", known.join(" "));
         return Ok(ExitCode::from(2));
     }
     let mut figures = Vec::new();
-    for row in ROWS.iter().filter(|row| names.is_empty() || names.contains(&row.name)) {
+    for row in ROWS.iter().filter(|row| names.is_empty() || names.iter().any(|name| row.is_called(name))) {
         eprintln!("chaos: {}: {}", row.name, row.what);
         figures.extend(apart(row).unwrap_or_else(|error| vec![row.failed(error)]));
     }

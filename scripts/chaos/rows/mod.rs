@@ -26,6 +26,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// By its name, or by the first words of it.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+
     pub(crate) fn failed(&self, why: impl Display) -> Figure {
         Figure::failed(self.name, self.bar, why)
     }
