@@ -26,16 +26,19 @@ use super::Seat;
 ///     let mut poll = Poll::new()?;
 ///     let mut events = Events::with_capacity(64);
 ///     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
-///     while !worker.is_draining() {
+///     loop {
 ///         worker.poll(&mut poll, &mut events, None)?;
+///         let last_turn = worker.is_draining();
 ///         while let Ok((connection, _peer)) = listener.accept() {
 ///             row.requests(1);
 ///             row.user(CACHE_HITS).fetch_add(1, Ordering::Relaxed);
 ///             drop(connection);
 ///             row.closed();
 ///         }
+///         if last_turn {
+///             return Ok(());
+///         }
 ///     }
-///     Ok(())
 /// }
 /// ```
 pub struct Row {

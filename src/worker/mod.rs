@@ -44,8 +44,9 @@ use crate::{
 /// One worker process, as its function sees it.
 ///
 /// Order of use: [`listen`](Self::listen) (or [`ready`](Self::ready) for a worker without addresses that asked for
-/// [`ReadyWhen::Told`](crate::ReadyWhen::Told)), then a loop: [`poll`](Self::poll), accept and serve, look at
-/// [`is_draining`](Self::is_draining), and return when all that was accepted is finished. Returning ends the process.
+/// [`ReadyWhen::Told`](crate::ReadyWhen::Told)), then a loop: [`poll`](Self::poll), look at
+/// [`is_draining`](Self::is_draining), accept and serve, and return when all that was accepted is finished. Returning
+/// ends the process.
 ///
 /// **Privileges**: `listen()` first, then give them up, then the loop. Giving them up clears the signal that ends a
 /// worker along with its master; the first use of the worker or of a listener afterwards sets it again.

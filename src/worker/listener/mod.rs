@@ -38,9 +38,10 @@ use crate::{
 /// A worker's socket at one address, for the program's own `Poll`.
 ///
 /// Its descriptor becomes readable when there is a connection to accept, and when the master has something to say (so a
-/// loop that sleeps on it learns of a drain). Register it with [`Interest::READABLE`](mio::Interest::READABLE), accept
-/// until `WouldBlock`, then look at [`Worker::is_draining`](crate::Worker::is_draining). Spurious readiness is normal;
-/// the first one comes right after registration.
+/// loop that sleeps on it learns of a drain). Register it with [`Interest::READABLE`](mio::Interest::READABLE). In each
+/// turn look at [`Worker::is_draining`](crate::Worker::is_draining) first and accept until `WouldBlock` second: once the
+/// answer is yes, nobody comes after the last of these accepts; the other way round a client may come in between, and is
+/// reset. Spurious readiness is normal; the first one comes right after registration.
 ///
 /// Dropping it closes the socket and tells the master. The socket itself stays with the master for up to 100 ms, in case
 /// this worker is about to end and be replaced; clients that come to it meanwhile and find no replacement are reset. To
@@ -58,13 +59,16 @@ use crate::{
 ///     let mut poll = Poll::new()?;
 ///     let mut events = Events::with_capacity(64);
 ///     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
-///     while !worker.is_draining() {
+///     loop {
 ///         worker.poll(&mut poll, &mut events, None)?;
+///         let last_turn = worker.is_draining();
 ///         while let Ok((_connection, peer)) = listener.accept() {
 ///             println!("hello {peer}");
 ///         }
+///         if last_turn {
+///             return Ok(());
+///         }
 ///     }
-///     Ok(())
 /// }
 /// ```
 pub struct Listener {
