@@ -1,7 +1,7 @@
 //! Seats: the master's supply of them, and the page of one process as both sides of the fork use it.
 
 use std::{
-    io,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -186,5 +186,15 @@ impl Seat {
 
     fn word(&self, word: usize) -> &AtomicU64 {
         &self.table.seat(self.index)[word]
+    }
+}
+
+/// Whose it is, for the log.
+impl fmt::Display for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.holder() {
+            Some(holder) => write!(f, "worker {} (slot {})", holder.id, holder.slot),
+            None => f.write_str("a worker"),
+        }
     }
 }

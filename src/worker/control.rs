@@ -280,7 +280,7 @@ impl Control {
         if link.bare.is_empty() {
             return;
         }
-        for address in link.bare.leave(Instant::now()) {
+        for address in link.bare.leave(Instant::now(), &self.seat) {
             self.tell_closed(link, address);
         }
         let more = !link.bare.is_empty();

@@ -11,7 +11,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{net::door, sys::owned::Owned, worker::boot::TARGET};
+use crate::{net::door, scoreboard::Seat, sys::owned::Owned, worker::boot::TARGET};
 
 #[derive(Default)]
 pub(in crate::worker) struct BareSockets {
@@ -29,15 +29,16 @@ impl BareSockets {
         self.sockets.is_empty()
     }
 
-    /// Called again and again while the worker drains. Shuts what can be shut now and returns the addresses.
-    pub(in crate::worker) fn leave(&mut self, now: Instant) -> Vec<u16> {
+    /// Called again and again while the worker drains. Shuts what can be shut now and returns the addresses; `whose` is
+    /// for the log.
+    pub(in crate::worker) fn leave(&mut self, now: Instant, whose: &Seat) -> Vec<u16> {
         let since = *self.leaving_since.get_or_insert(now);
         let overdue = now.saturating_duration_since(since) >= LONGEST;
         let (doomed, others) =
             std::mem::take(&mut self.sockets).into_iter().partition(|(_, socket)| overdue || !has_waiting(socket));
         self.sockets = others;
         let doomed: Vec<(u16, Owned)> = doomed;
-        doomed.iter().for_each(|(_, socket)| shut(socket));
+        doomed.iter().for_each(|(_, socket)| shut(socket, whose));
         doomed.into_iter().map(|(address, _)| address).collect()
     }
 }
@@ -48,13 +49,16 @@ fn has_waiting(socket: &Owned) -> bool {
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-fn shut(socket: &Owned) {
+fn shut(socket: &Owned, whose: &Seat) {
     match door::shut(socket) {
         Ok(Some(0) | None) => {}
         Ok(Some(waiting)) => {
-            log::warn!(target: TARGET, "a bare socket is shut, the program no longer accepts: {waiting} waiting clients reset");
+            log::warn!(
+                target: TARGET,
+                "{whose} drains, but no longer accepts on its bare socket, which is shut: waiting clients reset: {waiting}"
+            );
         }
-        Err(error) => log::warn!(target: TARGET, "shutting a bare socket: {error}"),
+        Err(error) => log::warn!(target: TARGET, "{whose}: shutting its bare socket: {error}"),
     }
 }
 

@@ -221,7 +221,7 @@ impl Listener {
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) if pause::is_shortage(&error) => {
-                    self.pause.begin(&self.poller, &self.door, &self.at, &error)?;
+                    self.pause.begin(&self.poller, &self.door, self.control.seat(), &self.at, &error)?;
                     break;
                 }
                 // The master has shut it.

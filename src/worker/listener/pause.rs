@@ -29,6 +29,7 @@ use nix::{
 
 use crate::{
     error::{Error, Result},
+    scoreboard::Seat,
     sys::owned::Owned,
     worker::boot::TARGET,
 };
@@ -56,7 +57,15 @@ impl Pause {
     }
 
     /// For `LENGTH` from now, also if a pause is on already.
-    pub(super) fn begin(&self, poller: &Epoll, door: impl AsFd, at: &SocketAddr, why: &io::Error) -> io::Result<()> {
+    /// `whose`, `at` and `why` are for the log.
+    pub(super) fn begin(
+        &self,
+        poller: &Epoll,
+        door: impl AsFd,
+        whose: &Seat,
+        at: &SocketAddr,
+        why: &io::Error,
+    ) -> io::Result<()> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         // Setting the timer also unsets that it has expired.
         self.timer.set(Expiration::OneShot(TimeSpec::from_duration(LENGTH)), TimerSetTimeFlags::empty())?;
@@ -67,7 +76,7 @@ impl Pause {
             *said = Some(Instant::now());
             log::warn!(
                 target: TARGET,
-                "accepting at {at} pauses: {why}; clients wait and are tried again every {LENGTH:?}; raise the limit \
+                "{whose} pauses accepting at {at}: {why}; clients wait and are tried again every {LENGTH:?}; raise the limit \
                  (`ulimit -n`), or add workers, if this is not a passing peak"
             );
         }

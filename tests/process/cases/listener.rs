@@ -51,7 +51,7 @@ fn shortage_of_descriptors_pauses_accepting(bench: &Bench) {
     let address = run.ready();
     run.first("full");
     let mut client = bench.connect(address);
-    run.expect_once("accepting at");
+    run.expect_once("worker 1 (slot 0) pauses accepting at");
     run.tell("go on");
     // Two pauses of 50 ms lie between the tries, so it does not spin.
     assert!(run.fact("tried").rest().parse::<u64>().unwrap() >= 100);
