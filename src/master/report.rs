@@ -18,6 +18,7 @@ pub(super) struct Report {
     drain_timeout: Duration,
     terminate_timeout: Duration,
     owns_signals: bool,
+    /// From now on each worker that is ready is news: all that the start was to bring are there, or it brought none.
     all_ready: bool,
     stopping: Option<Instant>,
     /// Slots whose fork fails, and the last reason that was logged.
@@ -29,7 +30,7 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(started: Instant, settings: &Settings, owns_signals: bool) -> Self {
         let Settings { drain_timeout, terminate_timeout, .. } = *settings;
-        let (all_ready, stopping, failing) = (false, None, HashSet::new());
+        let (all_ready, stopping, failing) = (settings.manual, None, HashSet::new());
         Self {
             started,
             drain_timeout,
@@ -114,8 +115,8 @@ impl Report {
             // Not a warning: it may just not have had a turn yet.
             Why::Deaf if !std::mem::replace(&mut self.deaf_said, true) => log::info!(
                 target: TARGET,
-                "{who} cannot be asked to drain (it has not called is_draining() or next_event()): it and its like get SIGTERM, \
-                 open connections are cut"
+                "{who} cannot be asked to drain (it has not called is_draining(), next_event() or accept_blocking()): it and its \
+                 like get SIGTERM, open connections are cut"
             ),
             Why::DrainOverdue => {
                 log::warn!(target: TARGET, "{who} has not finished within {:?}: it gets SIGTERM", self.drain_timeout);
@@ -137,7 +138,12 @@ impl Report {
             Surrender::Unattended => "no worker has accepted there for 100 ms",
         };
         let clients = count(waiting as usize, "waiting client");
-        let level = if waiting > 0 { log::Level::Warn } else { log::Level::Debug };
+        let level = match why {
+            Surrender::BackOff | Surrender::Left | Surrender::Unattended if waiting > 0 => log::Level::Warn,
+            // Nothing else says that a live worker takes no connections any more.
+            Surrender::Unattended => log::Level::Info,
+            Surrender::BackOff | Surrender::Left => log::Level::Debug,
+        };
         log::log!(target: TARGET, level, "slot {slot} gives up its socket at {at}: {because}; {clients} reset");
     }
 
