@@ -57,8 +57,9 @@ use crate::{
 /// It can be moved to another thread, but not shared. The channel to the master lives as long as it and its listeners.
 ///
 /// **Signals**: SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN and SIGTTOU do nothing here (a terminal sends them
-/// to the whole group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event` to
-/// drain and ends any other. What the function installs itself wins.
+/// to the whole group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event`, or
+/// waits in [`accept_blocking`](Listener::accept_blocking), to drain and ends any other. What the function installs
+/// itself wins.
 ///
 /// **Descriptors**: it has a copy of everything that the program had opened at the fork, unless it was told to
 /// [close what it inherits](crate::Cluster::close_inherited). Those of stdin, stdout and stderr that the program has
@@ -209,7 +210,8 @@ impl Worker {
 
     /// Whether this worker is to finish what it has accepted and return. Costs three loads and no system call.
     ///
-    /// Looking marks the worker as one that can be asked; a worker that never looks gets SIGTERM instead.
+    /// Looking marks the worker as one that can be asked, as do [`next_event`](Self::next_event) and
+    /// [`Listener::accept_blocking`]; a worker that does none of these gets SIGTERM instead.
     pub fn is_draining(&self) -> bool {
         self.control.settle();
         self.control.is_draining()
