@@ -217,7 +217,7 @@ pub(super) fn only_thread(step: &str) -> Result<()> {
 fn threads_run(step: &str, running: usize) -> Error {
     let text = format!(
         "{step}: this process runs {running} threads, and a fork copies only one (the others' locks would stay locked); start \
-         threads inside the worker function, or end them first"
+         threads inside the worker function (an async runtime too), or end them first"
     );
     Error::new(Kind::ThreadsRunning, text)
 }

@@ -41,7 +41,11 @@ impl Outcome {
                 Err(Error::new(Kind::System, format!("all workers have ended and none may be restarted ({bad})")))
             }
             Outcome::NeverReady(ends) => {
-                let text = format!("no worker ever became ready ({}); see what the workers logged", list(ends));
+                let ends = list(ends);
+                let text = format!(
+                    "no worker ever became ready ({ends}); see what the workers logged, and that each listens on every address (or \
+                     calls ready(), with ReadyWhen::Told)"
+                );
                 Err(Error::new(Kind::NeverReady, text))
             }
             Outcome::GaveUp(rule) => {
