@@ -39,21 +39,29 @@ impl Worker {
     /// **Panics** in a runtime without I/O, see [`enable_io`](tokio::runtime::Builder::enable_io).
     ///
     /// ```no_run
+    /// use std::pin::pin;
     /// use mio_cluster::{Worker, WorkerEvent};
+    /// use tokio::{net::TcpListener, task::JoinSet};
     ///
     /// #[tokio::main(flavor = "current_thread")]
     /// async fn serve(mut worker: Worker) -> std::io::Result<()> {
-    ///     let listener = tokio::net::TcpListener::from_std(worker.listen()?.into_std()?)?;
+    ///     let listener = TcpListener::from_std(worker.listen()?.into_std()?)?;
+    ///     let mut clients = JoinSet::new();
+    ///     let mut drained = pin!(async move {
+    ///         while let Ok(WorkerEvent::ReopenLogs) = worker.event().await { /* … */ }
+    ///         worker.drained().await; // meanwhile whoever waits in the queue is accepted
+    ///     });
     ///     loop {
     ///         tokio::select! {
-    ///             event = worker.event() => match event? {
-    ///                 WorkerEvent::Drain { .. } => return Ok(()),
-    ///                 WorkerEvent::ReopenLogs => { /* … */ }
-    ///                 _ => {}
+    ///             () = &mut drained => break,
+    ///             accepted = listener.accept() => if let Ok((client, _peer)) = accepted {
+    ///                 clients.spawn(async move { drop(client) }); // … serve it …
     ///             },
-    ///             connection = listener.accept() => drop(connection), // … serve it …
+    ///             Some(_served) = clients.join_next() => {}
     ///         }
     ///     }
+    ///     while clients.join_next().await.is_some() {}
+    ///     Ok(())
     /// }
     /// # mio_cluster::Cluster::new().listen("127.0.0.1:0").run(serve).unwrap();
     /// ```
