@@ -191,7 +191,9 @@ impl Listener {
         self.into_std().map(mio::net::TcpListener::from_std)
     }
 
-    /// As [`into_mio`](Self::into_mio), for tokio's `TcpListener::from_std` and the like.
+    /// As [`into_mio`](Self::into_mio), for tokio's `TcpListener::from_std` and the like. Threads that are to wait for
+    /// clients use [`accept_blocking`](Self::accept_blocking): on this socket, which is non-blocking, `accept` and
+    /// `incoming` fail with `WouldBlock` when nobody is there.
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
         self.check_process()?;
         let bare = self.door.as_fd().try_clone_to_owned()?;
