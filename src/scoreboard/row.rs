@@ -83,6 +83,7 @@ impl Row {
     /// and over slots, so keep counts in them.
     ///
     /// **Panics** if `cell` is 8 or more.
+    #[track_caller]
     pub fn user(&self, cell: usize) -> &AtomicU64 {
         &self.seat.user()[cell]
     }
