@@ -206,6 +206,14 @@ pub struct WorkerInfo {
 }
 
 /// What a live worker is doing.
+///
+/// ```
+/// use mio_cluster::{Master, State};
+///
+/// fn leaving(master: &Master) -> usize {
+///     master.workers().filter(|worker| worker.state == State::Draining).count()
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum State {
