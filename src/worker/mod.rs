@@ -107,45 +107,44 @@ impl Worker {
     fn forked(mut birth: Birth, wake: Wake) -> Result<Self> {
         let (slot, id, owner, inherited) = (birth.slot, birth.id, birth.owner, std::mem::take(&mut birth.doors));
         let binds = Arc::clone(&birth.binds);
-        let addresses = binds.iter().map(Bind::address).collect();
         let control = Arc::new(Control::forked(birth, wake)?);
         control.send(&Frame::hello(LAYOUT, std::process::id()))?;
-        Ok(Self {
-            id,
-            slot,
-            owner,
-            binds,
-            addresses,
-            inherited,
-            control,
-            #[cfg(feature = "tokio")]
-            registration: asynchronous::Registration::default(),
-            not_sync: PhantomData,
-        })
+        Ok(Self::new(slot, id, owner, binds, inherited, control))
     }
 
     /// A worker without a fork and without a master, see [`Cluster::standalone`](crate::Cluster::standalone).
     pub(crate) fn standalone(wanted: &[Bind], drain_timeout: Duration) -> Result<Self> {
         let claims = Ports::claim(wanted)?;
-        let (binds, owner, addresses) = (Arc::clone(claims.binds()), claims.owner(), claims.addresses().to_vec());
+        let (binds, owner) = (Arc::clone(claims.binds()), claims.owner());
         let inherited = binds.iter().map(|bind| open(bind, owner)).collect::<Result<Vec<_>>>()?;
         let inherited = inherited.into_iter().enumerate().collect();
         let (slot, id) = (Slot::from_index(0), WorkerId::FIRST);
-        let seat = Seat::alone(slot, id, addresses.len());
+        let seat = Seat::alone(slot, id, binds.len());
         let seat = seat.map_err(|error| Error::system("making the scoreboard", error))?;
         let control = Arc::new(Control::standalone(claims, seat, drain_timeout, Bell::wake()?)?);
-        Ok(Self {
+        Ok(Self::new(slot, id, owner, binds, inherited, control))
+    }
+
+    fn new(
+        slot: Slot,
+        id: WorkerId,
+        owner: u32,
+        binds: Arc<[Bind]>,
+        inherited: Vec<(usize, Owned)>,
+        control: Arc<Control>,
+    ) -> Self {
+        Self {
             id,
             slot,
             owner,
+            addresses: binds.iter().map(Bind::address).collect(),
             binds,
-            addresses,
             inherited,
             control,
             #[cfg(feature = "tokio")]
             registration: asynchronous::Registration::default(),
             not_sync: PhantomData,
-        })
+        }
     }
 
     /// This process: 1, 2, 3 …, never reused.
