@@ -82,8 +82,9 @@ impl Cluster {
     /// worker that dies are then served by its replacement instead of being reset. With `false` each worker's sockets
     /// end along with it.
     ///
-    /// A socket is kept for a replacement that starts at once. It is shut when the slot backs off or gets no further
-    /// worker, and when no worker has accepted on it for 100 ms.
+    /// A socket is kept for a replacement that starts at once. It is shut, and whoever waits in its queue is reset, when
+    /// the slot backs off or gets no further worker, and when it has had no worker that listens on it for 100 ms (one
+    /// that hangs still listens).
     pub fn keep_listeners(mut self, keep: bool) -> Self {
         self.settings.keep_listeners = keep;
         self

@@ -135,16 +135,19 @@ impl Report {
         let because = match why {
             Surrender::BackOff => "its next worker starts later",
             Surrender::Left => "it gets no further worker",
-            Surrender::Unattended => "no worker has accepted there for 100 ms",
+            Surrender::Unattended => "no worker has listened there for 100 ms",
         };
-        let clients = count(waiting as usize, "waiting client");
+        let clients = match waiting {
+            0 => "nobody waited".to_owned(),
+            some => count(some as usize, "waiting client") + " reset",
+        };
         let level = match why {
             Surrender::BackOff | Surrender::Left | Surrender::Unattended if waiting > 0 => log::Level::Warn,
             // Nothing else says that a live worker takes no connections any more.
             Surrender::Unattended => log::Level::Info,
             Surrender::BackOff | Surrender::Left => log::Level::Debug,
         };
-        log::log!(target: TARGET, level, "slot {slot} gives up its socket at {at}: {because}; {clients} reset");
+        log::log!(target: TARGET, level, "slot {slot} gives up its socket at {at}: {because}; {clients}");
     }
 
     fn fork_failed(&mut self, slot: Slot, reason: &str) {

@@ -154,7 +154,7 @@ fn given_up_when_the_replacement_is_late(bench: &Bench) {
     run.expect_once("was killed by SIGKILL");
     busy.say("raise 9");
     let line = run.log("slot 0 gives up its socket");
-    assert!(line.contains("no worker has accepted there for 100 ms"), "{line}");
+    assert!(line.contains("no worker has listened there for 100 ms"), "{line}");
     waiting().closed();
     // It opens the socket anew that it has inherited.
     let at: SocketAddr = run.fact_of("listening", 2).get("address");
