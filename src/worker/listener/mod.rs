@@ -172,6 +172,8 @@ impl Listener {
     }
 
     /// The address with its real port.
+    ///
+    /// **Errors**: `NotConnected` in another process, as [`accept`](Self::accept).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.check_process()?;
         self.door.local_addr()
@@ -187,6 +189,36 @@ impl Listener {
     ///
     /// **Errors**: no descriptor is left for the duplicate that is kept for the drain; as [`accept`](Self::accept) in
     /// another process.
+    ///
+    /// ```no_run
+    /// use std::io::{self, ErrorKind};
+    /// use mio_cluster::{Worker, mio::{Events, Interest, Poll, Token}};
+    ///
+    /// fn serve(mut worker: Worker) -> io::Result<()> {
+    ///     let row = worker.row();
+    ///     let mut listener = worker.listen()?.into_mio()?;
+    ///     let mut poll = Poll::new()?;
+    ///     let mut events = Events::with_capacity(64);
+    ///     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+    ///     poll.registry().register(&mut worker, Token(1), Interest::READABLE)?;
+    ///     loop {
+    ///         worker.poll(&mut poll, &mut events, None)?;
+    ///         let draining = worker.is_draining();
+    ///         loop {
+    ///             match listener.accept() {
+    ///                 Ok((connection, _peer)) => {
+    ///                     row.accepted();
+    ///                     drop(connection); // … serve it …
+    ///                     row.closed();
+    ///                 }
+    ///                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///                 Err(_) if draining => return Ok(()), // it was shut: nobody else comes
+    ///                 Err(error) => return Err(error),
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub fn into_mio(self) -> io::Result<mio::net::TcpListener> {
         self.into_std().map(mio::net::TcpListener::from_std)
     }
