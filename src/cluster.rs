@@ -201,8 +201,9 @@ impl Cluster {
     /// `Ok`: stopped as asked, or no worker is left and each ended with 0 or a code of
     /// [`no_restart_on`](Self::no_restart_on).
     ///
-    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread; no worker ever
-    /// became ready; restarting was given up; workers that may not be restarted ended badly.
+    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread; another master of it
+    /// owns the [`signals`](Self::signals); no worker ever became ready; restarting was given up; workers that may not be
+    /// restarted ended badly.
     pub fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> Result<()> {
         self.run_with(worker, |_master, _event| {})
     }
@@ -239,7 +240,8 @@ impl Cluster {
     ///
     /// When it returns, the addresses are claimed and the first workers forked, not yet listening.
     ///
-    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread.
+    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread; with
+    /// [`signals(true)`](Self::signals), another master of it owns them.
     pub fn start<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> Result<Master> {
         self.begin(worker, false)
     }

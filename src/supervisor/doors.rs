@@ -2,7 +2,7 @@
 //!
 //! A door is the master's duplicate of a worker's listening socket. It belongs to a slot, so a replacement that is
 //! forked at once finds it open, queue and all. It is given up as soon as it is known that no replacement comes soon,
-//! and at the latest when nobody has accepted on it for [`KEPT_FOR`]: a client is better refused than left waiting.
+//! and at the latest when it has had no worker for [`KEPT_FOR`]: a client is better refused than left waiting.
 
 use std::time::{Duration, Instant};
 

@@ -269,7 +269,7 @@ impl Worker {
         self.control.disconnect()
     }
 
-    /// With which other threads can ask this worker to leave.
+    /// A handle with which other threads can ask this worker to leave.
     pub fn handle(&self) -> WorkerHandle {
         WorkerHandle::new(&self.control)
     }
