@@ -82,9 +82,9 @@ impl Cluster {
     /// worker that dies are then served by its replacement instead of being reset. With `false` each worker's sockets
     /// end along with it.
     ///
-    /// A socket is kept for a replacement that starts at once. It is shut, and whoever waits in its queue is reset, when
-    /// the slot backs off or gets no further worker, and when it has had no worker that listens on it for 100 ms (one
-    /// that hangs still listens).
+    /// A socket is kept for a replacement that starts at once. It is shut, and whoever waits in its queue is reset,
+    /// when the slot backs off or gets no further worker, and when it has had no worker that listens on it for 100 ms
+    /// (one that hangs still listens).
     pub fn keep_listeners(mut self, keep: bool) -> Self {
         self.settings.keep_listeners = keep;
         self
@@ -201,9 +201,9 @@ impl Cluster {
     /// `Ok`: stopped as asked, or no worker is left and each ended with 0 or a code of
     /// [`no_restart_on`](Self::no_restart_on).
     ///
-    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread; another master of it
-    /// owns the [`signals`](Self::signals); no worker ever became ready; restarting was given up; workers that may not be
-    /// restarted ended badly.
+    /// **Errors**: bad configuration; an address cannot be claimed; the process runs a second thread; another master of
+    /// it owns the [`signals`](Self::signals); no worker ever became ready; restarting was given up; workers that may
+    /// not be restarted ended badly.
     pub fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> Result<()> {
         self.run_with(worker, |_master, _event| {})
     }

@@ -78,8 +78,8 @@ impl Error {
         self.0.kind == Kind::PermissionDenied
     }
 
-    /// The builder was given values that cannot work; the text lists all of them. Or a call does not fit the cluster: it
-    /// asks for an address that does not exist, for one that is open already, or for a signal that there is not.
+    /// The builder was given values that cannot work; the text lists all of them. Or a call does not fit the cluster:
+    /// it asks for an address that does not exist, for one that is open already, or for a signal that there is not.
     pub fn is_invalid_config(&self) -> bool {
         self.0.kind == Kind::InvalidConfig
     }

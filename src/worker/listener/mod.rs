@@ -38,10 +38,10 @@ use crate::{
 /// A worker's socket at one address, for the program's own `Poll`.
 ///
 /// Its descriptor becomes readable when there is a connection to accept, and when the master has something to say (so a
-/// loop that sleeps on it learns of a drain). Register it with [`Interest::READABLE`](mio::Interest::READABLE). In each
-/// turn look at [`Worker::is_draining`](crate::Worker::is_draining) first and accept until `WouldBlock` second: once the
-/// answer is yes, nobody comes after the last of these accepts; the other way round a client may come in between, and is
-/// reset. Spurious readiness is normal; the first one comes right after registration.
+/// loop that sleeps on it learns of a drain). Register it with [`Interest::READABLE`](mio::Interest::READABLE). In
+/// each turn look at [`Worker::is_draining`](crate::Worker::is_draining) first and accept until `WouldBlock` second:
+/// once the answer is yes, nobody comes after the last of these accepts; the other way round a client may come in
+/// between, and is reset. Spurious readiness is normal; the first one comes right after registration.
 ///
 /// Dropping it closes the socket and tells the master. The socket itself stays with the master for up to 100 ms, in case
 /// this worker is about to end and be replaced; clients that come to it meanwhile and find no replacement are reset. To
