@@ -19,7 +19,7 @@
 //!     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
 //!     loop {
 //!         worker.poll(&mut poll, &mut events, None)?;
-//!         let last_turn = worker.is_draining(); // once per turn, or a stop cuts the connections
+//!         let last_turn = worker.is_draining(); // in each turn, before the accepts
 //!         while let Ok((connection, _peer)) = listener.accept() {
 //!             drop(connection); // … serve it …
 //!         }

@@ -165,7 +165,11 @@ fn given_up_when_the_replacement_is_late(bench: &Bench) {
 fn dropped_listener_of_a_live_worker(bench: &Bench) {
     let mut run = bench.start("cluster mode=run listen=@:0 workers=2 worker=drops_in_slot_1");
     let address = run.ready();
-    run.log("slot 1 gives up its socket");
+    let line = run.log("slot 1 gives up its socket");
+    assert!(
+        line.contains("INFO") && line.ends_with("no worker has listened there for 100 ms; nobody waited"),
+        "{line}"
+    );
     for _ in 0..30 {
         assert_eq!(bench.ask(address, "who").split(' ').nth(1), Some("0"), "all go to the other worker");
     }
