@@ -40,6 +40,9 @@ impl Custody {
 
     /// In the child: the doors of its slot, by address. The others are closed with all else that is the master's.
     pub(super) fn inheritance(&mut self, slot: Slot) -> Vec<(usize, Owned)> {
+        if self.doors.is_empty() {
+            return Vec::new();
+        }
         let (own, others) =
             mem::take(&mut self.doors).into_iter().partition::<Vec<_>, _>(|((holder, _), _)| *holder == slot);
         // Their numbers are closed by the table of descriptors, which runs no Drop code.

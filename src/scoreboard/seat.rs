@@ -84,12 +84,9 @@ impl Seat {
         self.table.pid(self.index).store(pid.into(), Ordering::Release);
     }
 
-    /// In the child, before anything of the program runs: it is on the scoreboard even if the master has not come to
-    /// that yet, and it can write nothing of any scoreboard but its own page and the doors beside it.
+    /// In the child, before anything of the program runs: it can write nothing of any scoreboard but its own page and
+    /// the doors.
     pub(crate) fn occupy(&self) -> io::Result<()> {
-        let pid = u64::from(std::process::id());
-        // The master may be faster, and another number to it if this process is the first of a pid namespace.
-        let _ = self.table.pid(self.index).compare_exchange(0, pid, Ordering::Release, Ordering::Relaxed);
         self.table.guard(self.index)
     }
 

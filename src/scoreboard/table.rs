@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | as many as needed | the roster: per seat who has it | the master |
 //! | one per seat | the seat | its worker; the first line also by the master |
-//! | as many as needed, per slot | the doors: per address a line | the workers |
+//! | as many as needed | the doors: per slot and address a line | the workers |
 //!
 //! Pages that are never used are never touched, reading included, so they cost address space only.
 
@@ -25,8 +25,7 @@ pub(super) struct Table {
     /// Page of the first seat, and of the first door.
     seats: usize,
     doors: usize,
-    /// Pages of one slot's doors.
-    door_pages: usize,
+    pages: usize,
     addresses: usize,
 }
 
@@ -56,9 +55,8 @@ impl Table {
         let page_words = mapping::page_words()?;
         let seats = (slots * HOLDER_WORDS).div_ceil(page_words);
         let doors = seats + slots;
-        let door_pages = (addresses * DOOR_WORDS).div_ceil(page_words);
-        let mapping = Mapping::new(doors + slots * door_pages)?;
-        Ok(Self { mapping, seats, doors, door_pages, addresses })
+        let pages = doors + (slots * addresses * DOOR_WORDS).div_ceil(page_words);
+        Ok(Self { mapping: Mapping::new(pages)?, seats, doors, pages, addresses })
     }
 
     pub(super) fn seats(&self) -> usize {
@@ -73,11 +71,10 @@ impl Table {
         self.mapping.pages(self.page_of(index))
     }
 
-    /// Panics like a slice if there is no such address.
+    /// Panics like a slice if there is no such slot.
     pub(super) fn door(&self, slot: Slot, address: usize) -> &[AtomicU64] {
-        let start = self.doors + slot.index() * self.door_pages;
-        let words = self.mapping.pages(start..start + self.door_pages);
-        &words[address * DOOR_WORDS..][..DOOR_WORDS]
+        let line = slot.index() * self.addresses + address;
+        &self.mapping.pages(self.doors..self.pages)[line * DOOR_WORDS..][..DOOR_WORDS]
     }
 
     /// Gives the seat to a process that is about to be forked.
@@ -125,8 +122,7 @@ impl Table {
     /// In the child that has this seat: everything else of this process's scoreboards becomes read-only, but for the
     /// doors of this one.
     pub(super) fn guard(&self, index: usize) -> io::Result<()> {
-        let doors = self.doors..self.doors + self.seats() * self.door_pages;
-        self.mapping.keep_writable(&[self.page_of(index), doors])
+        self.mapping.keep_writable(&[self.page_of(index), self.doors..self.pages])
     }
 
     /// In a process whose program writes all of it: children may go on doing so.

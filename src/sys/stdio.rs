@@ -1,9 +1,9 @@
 //! stdin, stdout and stderr of a worker.
 
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 
 use nix::{
-    fcntl::{OFlag, open},
+    fcntl::{FcntlArg, OFlag, fcntl, open},
     libc,
     sys::stat::Mode,
 };
@@ -13,12 +13,21 @@ use nix::{
 ///
 /// Without /dev/null they stay closed.
 pub(crate) fn fill() {
-    // The lowest free number is given each time, and another thread does not run yet.
-    while let Ok(null) = open("/dev/null", OFlag::O_RDWR, Mode::empty()) {
-        if null.as_raw_fd() > libc::STDERR_FILENO {
-            return;
+    for number in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        if is_open(number) {
+            continue;
         }
-        // Open for the rest of the process, and in the programs that it starts.
-        let _ = null.into_raw_fd();
+        // The lowest free number is given, and another thread does not run yet.
+        let Ok(null) = open("/dev/null", OFlag::O_RDWR, Mode::empty()) else { return };
+        if null.as_raw_fd() == number {
+            // Open for the rest of the process, and in the programs that it starts.
+            let _ = null.into_raw_fd();
+        }
     }
+}
+
+fn is_open(number: i32) -> bool {
+    // SAFETY: only asked about, by a call that fails if there is no such descriptor; nothing keeps the borrow.
+    let number = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(number, FcntlArg::F_GETFD).is_ok()
 }
