@@ -78,8 +78,8 @@ impl Cluster {
         self
     }
 
-    /// Whether the master keeps a duplicate of each worker's listening socket; default yes. The clients in the queue of a
-    /// worker that dies are then served by its replacement instead of being reset. With `false` each worker's sockets
+    /// Whether the master keeps a duplicate of each worker's listening socket; default yes. The clients in the queue of
+    /// a worker that dies are then served by its replacement instead of being reset. With `false` each worker's sockets
     /// end along with it.
     ///
     /// A socket is kept for a replacement that starts at once. It is shut, and whoever waits in its queue is reset,
@@ -141,25 +141,25 @@ impl Cluster {
     }
 
     /// Whether the master owns the process's signals: TERM and INT drain (a second one: at once; INT and TERM within
-    /// 250 ms of each other are one), QUIT stops at once, USR1 has workers reopen their logs. Default: yes for
-    /// [`run`](Self::run) and its like, no for [`start`](Self::start).
+    /// 250 ms of each other are one, and so is the same one within 50 ms), QUIT stops at once, USR1 has workers reopen
+    /// their logs. Default: yes for [`run`](Self::run) and its like, no for [`start`](Self::start).
     pub fn signals(mut self, own: bool) -> Self {
         self.signals = Some(own);
         self
     }
 
-    /// For a program that has sockets of its own beside the master: each worker then closes, before its function begins,
-    /// every descriptor that it inherits, but for stdin, stdout, stderr (numbers 0, 1 and 2) and what this library keeps
-    /// for it. Default: false, everything that the program has opened stays open in the workers.
+    /// For a program that has sockets of its own beside the master: each worker then closes, before its function
+    /// begins, every descriptor that it inherits, but for stdin, stdout, stderr (numbers 0, 1 and 2) and what this
+    /// library keeps for it. Default: false, everything that the program has opened stays open in the workers.
     ///
-    /// Without it a worker holds a copy of each listener, connection and pipe that the program had at the fork. When the
-    /// program closes a connection its client sees no end before the last of these workers is gone; a port that the
+    /// Without it a worker holds a copy of each listener, connection and pipe that the program had at the fork. When
+    /// the program closes a connection its client sees no end before the last of these workers is gone; a port that the
     /// program no longer listens on stays taken; a reader of a pipe waits on; and a socket that was closed but not
     /// deregistered goes on to report events to the program's `Poll`.
     ///
     /// **The worker function must then own no descriptor** and use none that the program opened before: no captured
-    /// file, socket or `Poll`, no logger that writes to a file or a syslog socket, no crate that holds a descriptor in a
-    /// static. Their numbers are closed, and given to whatever the worker opens next: to use such a value fails or
+    /// file, socket or `Poll`, no logger that writes to a file or a syslog socket, no crate that holds a descriptor in
+    /// a static. Their numbers are closed, and given to whatever the worker opens next: to use such a value fails or
     /// reaches something else, to drop it closes something else, or aborts the worker (by a check of the standard
     /// library in debug builds). Open files in the worker function; a logger on stderr is fine.
     ///

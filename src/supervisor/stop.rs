@@ -60,8 +60,8 @@ impl Outcome {
 impl Supervisor {
     /// The cluster is to stop. `by` is the signal that said so, if one did.
     ///
-    /// A second signal, or `Shutdown::Now` at any time, ends the drain. Two *different* signals in close succession are
-    /// one request: a terminal and a process manager may both speak.
+    /// A second signal, or `Shutdown::Now` at any time, ends the drain. Signals in close succession are one request: a
+    /// terminal and a process manager may both speak, and some tools speak to the process and then to its group.
     pub(crate) fn handle_stop(&mut self, now: Instant, how: Shutdown, by: Option<Signal>) {
         match &mut self.course {
             Course::Finished | Course::Stopping { how: Shutdown::Now, .. } => {}
@@ -73,7 +73,8 @@ impl Supervisor {
                         (*signals, *since) = (vec![by], now);
                         false
                     }
-                    Some(by) if now.saturating_duration_since(*since) < ONE_REQUEST && !signals.contains(&by) => {
+                    Some(by) if signals.contains(&by) => now.saturating_duration_since(*since) >= REPEATED,
+                    Some(by) if now.saturating_duration_since(*since) < ONE_REQUEST => {
                         signals.push(by);
                         false
                     }
@@ -202,3 +203,6 @@ impl Supervisor {
 /// A terminal's INT and a process manager's TERM arrive within a millisecond of each other, a person's second Ctrl-C
 /// does not.
 const ONE_REQUEST: Duration = Duration::from_millis(250);
+
+/// `timeout` of the GNU coreutils sends its signal to the program and then to the group, microseconds apart.
+const REPEATED: Duration = Duration::from_millis(50);

@@ -225,11 +225,15 @@ fn which_signal_is_a_second_one() {
     };
     for first in [0, 1, 1000] {
         assert!(!at_once(&[(first, S::INT)]));
-        assert!(at_once(&[(first, S::INT), (first, S::INT)]), "the same signal");
+        assert!(
+            !at_once(&[(first, S::INT), (first, S::INT), (first + 49, S::INT)]),
+            "sent to the process and its group"
+        );
+        assert!(at_once(&[(first, S::INT), (first + 50, S::INT)]), "the same signal, later");
         assert!(!at_once(&[(first, S::INT), (first + 249, S::TERM)]), "another one is the same request");
         assert!(at_once(&[(first, S::INT), (first + 250, S::TERM)]), "another one, later");
-        assert!(at_once(&[(first, S::INT), (first + 1, S::TERM), (first + 2, S::INT)]), "the first one again");
-        assert!(at_once(&[(first, S::INT), (first + 1, S::TERM), (first + 2, S::TERM)]), "the other one again");
+        assert!(at_once(&[(first, S::INT), (first + 1, S::TERM), (first + 50, S::INT)]), "the first one again");
+        assert!(at_once(&[(first, S::INT), (first + 1, S::TERM), (first + 50, S::TERM)]), "the other one again");
         assert!(!at_once(&[(first, S::INT), (first + 1, S::TERM), (first + 2, S::HUP)]));
     }
 }

@@ -279,6 +279,19 @@ impl Run {
         }
     }
 
+    /// Lets so much time pass. Only for a case that is about time: everything else waits for facts.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            match self.outputs.next(until) {
+                News::Fact(line) => self.facts.push(Fact(line)),
+                News::Log(line) => self.logs.push(line),
+                News::Less => {}
+                News::Deadline => return,
+            }
+        }
+    }
+
     /// The leader is reaped: whatever is left of its group is a child of the harness now, running or zombie.
     fn check_group(&self) {
         match waitpid(Pid::from_raw(-self.group.as_raw()), Some(WaitPidFlag::WNOHANG)) {

@@ -312,8 +312,8 @@ impl Referee {
             return;
         }
         let second = by.is_some_and(|by| {
-            let same_request = now.saturating_sub(stop.since) < Duration::from_millis(250);
-            !stop.signals.is_empty() && (stop.signals.contains(&by) || !same_request)
+            let one_request = Duration::from_millis(if stop.signals.contains(&by) { 50 } else { 250 });
+            !stop.signals.is_empty() && now.saturating_sub(stop.since) >= one_request
         });
         if second || how == Shutdown::Now {
             stop.how = Shutdown::Now;
