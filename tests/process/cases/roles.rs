@@ -25,7 +25,7 @@ fn in_a_worker_with_a_cluster_of_its_own(bench: &Bench) {
     assert_eq!(next(), "master=false worker=true", "before it starts one");
     assert_eq!(next(), "master=false worker=true", "in the inner worker");
     assert_eq!(next(), "master=true worker=true", "after");
-    let address = run.all("listening")[0].get::<std::net::SocketAddr>("address");
+    let address = run.first("listening").get::<std::net::SocketAddr>("address");
     assert_eq!(bench.ask(address, "roles"), "master=true worker=true");
     run.expect_once("exited with code 0");
     run.tell("roles");
