@@ -174,8 +174,13 @@ impl Master {
     }
 
     fn shut(&mut self, slot: Slot, address: usize, why: Surrender) {
+        let shut = self.custody.give_up(slot, address);
+        self.gave_up(slot, address, why, shut);
+    }
+
+    pub(super) fn gave_up(&self, slot: Slot, address: usize, why: Surrender, shut: io::Result<Option<u32>>) {
         let at = &self.ports.addresses()[address];
-        match self.custody.give_up(slot, address) {
+        match shut {
             Ok(Some(waiting)) => {
                 self.seats.add_reset(slot, waiting);
                 self.report.gave_up(slot, at, why, waiting);

@@ -28,8 +28,13 @@ impl Custody {
         self.doors.get(&(slot, address))
     }
 
-    pub(super) fn keep(&mut self, slot: Slot, address: usize, door: Owned) {
+    /// In place of the one that was held there. If that is another socket, which the worker has given up, it is shut:
+    /// a copy in some other process would keep it open for clients that nobody accepts. Result as of `give_up`.
+    pub(super) fn keep(&mut self, slot: Slot, address: usize, door: Owned) -> io::Result<Option<u32>> {
+        let another = self.held(slot, address).is_some_and(|held| !door::is_same(held, &door));
+        let shut = if another { self.give_up(slot, address) } else { Ok(None) };
         self.doors.insert((slot, address), door);
+        shut
     }
 
     /// Shuts the door for all who have it, the kernel included, and tells how many clients waited behind it; they are

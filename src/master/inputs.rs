@@ -7,7 +7,8 @@ use std::{os::fd::OwnedFd, time::Instant};
 
 use super::{Master, TARGET, crew::Child, reactor::Ready, signals::Wish};
 use crate::{
-    channel::Incoming, error::Result, event::ExitStatus, id::WorkerId, net::door, sys::owned::Owned, wire::Frame,
+    channel::Incoming, error::Result, event::ExitStatus, id::WorkerId, net::door, supervisor::Surrender,
+    sys::owned::Owned, wire::Frame,
 };
 
 impl Master {
@@ -119,7 +120,8 @@ impl Master {
         let Some(socket) = descriptors.pop() else { return self.garbled(id, "a listen request without its socket") };
         match door::admit(bind, &socket, self.custody.held(slot, address)) {
             Ok(()) => {
-                self.custody.keep(slot, address, Owned::new(socket));
+                let shut = self.custody.keep(slot, address, Owned::new(socket));
+                self.gave_up(slot, address, Surrender::Replaced, shut);
                 self.supervisor.handle_listening(now, id, address);
                 self.answer(id, &Frame::Granted { address: index });
             }

@@ -66,7 +66,7 @@ pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Resul
     socket.set_nonblocking(true).map_err(step)?;
     match (socket.is_listener().map_err(step)?, held) {
         (false, _) => open(bind, &door),
-        (true, Some(held)) if is_same(&SockRef::from(held), &socket) => Ok(()),
+        (true, Some(held)) if is_same(held, &door) => Ok(()),
         (true, _) => Err(wrong("listens already")),
     }
 }
@@ -88,8 +88,8 @@ pub(crate) fn shut(door: impl AsFd) -> io::Result<Option<u32>> {
 }
 
 /// By the kernel's own number of the socket; descriptors of one socket differ.
-fn is_same(one: &SockRef<'_>, other: &SockRef<'_>) -> bool {
-    matches!((one.cookie(), other.cookie()), (Ok(one), Ok(other)) if one == other)
+pub(crate) fn is_same(one: impl AsFd, other: impl AsFd) -> bool {
+    matches!((SockRef::from(&one).cookie(), SockRef::from(&other).cookie()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn foreign_user(bind: &Bind, me: u32, owner: u32, source: io::Error) -> Error {

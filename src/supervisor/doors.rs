@@ -36,6 +36,8 @@ pub(crate) enum Surrender {
     Left,
     /// Nobody accepted on it for too long.
     Unattended,
+    /// Its worker has dropped its listener and made another one. The master's own reason, never the supervisor's.
+    Replaced,
 }
 
 impl Doors {

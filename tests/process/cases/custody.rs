@@ -18,6 +18,7 @@ cases!("custody":
     given_up_at_the_end_of_a_deaf_worker,
     given_up_when_the_replacement_is_late,
     dropped_listener_of_a_live_worker,
+    another_listener_of_a_live_worker,
     program_that_forks_from_its_handler,
     listeners_not_kept,
     listeners_not_kept_are_lost_with_their_worker,
@@ -173,6 +174,18 @@ fn dropped_listener_of_a_live_worker(bench: &Bench) {
     for _ in 0..30 {
         assert_eq!(bench.ask(address, "who").split(' ').nth(1), Some("0"), "all go to the other worker");
     }
+    stop(run);
+}
+
+fn another_listener_of_a_live_worker(bench: &Bench) {
+    let (mut run, mut busy, waiting) = busy(bench, "");
+    run.expect_once("1 waiting client reset");
+    busy.say("relisten");
+    let line = run.log("slot 0 gives up its socket");
+    assert!(line.contains("its worker listens on another one"), "{line}");
+    waiting().closed();
+    let at: SocketAddr = run.first("listening").get("address");
+    assert!(bench.ask(at, "who").starts_with("1 0 "));
     stop(run);
 }
 

@@ -73,7 +73,7 @@ impl Referee {
                 let fits = match why {
                     Surrender::Left => leaves_since.is_some(),
                     Surrender::Unattended => leaves_since.is_none_or(|since| since == now),
-                    Surrender::BackOff => false,
+                    Surrender::BackOff | Surrender::Replaced => false,
                 };
                 fits.then_some(())
                     .ok_or_else(|| format!("{which} after its time, but its worker leaves since {leaves_since:?}"))
