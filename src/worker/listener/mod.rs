@@ -286,9 +286,11 @@ impl Listener {
 
     /// Until something is ready. Each thread that waits here is woken in turn, not all of them at once.
     fn wait(&self) -> io::Result<()> {
-        let ready = if self.control.waits_for_the_program() {
-            // The bell rings for the program's own loop and must go on, so it cannot be waited for here.
-            let events = if self.pause.is_on() { PollFlags::empty() } else { PollFlags::POLLIN };
+        let paused = self.pause.is_on();
+        // The bell rings for the program's own loop, or in a drain until all of these threads have left, which a pause
+        // puts off. It must go on, so it cannot be waited for here.
+        let ready = if self.control.waits_for_the_program() || paused && self.control.seat().is_draining() {
+            let events = if paused { PollFlags::empty() } else { PollFlags::POLLIN };
             poll(&mut [PollFd::new(self.door.as_fd(), events)], MEANWHILE).map(drop)
         } else {
             self.poller.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE).map(drop)

@@ -10,6 +10,7 @@ cases!("listener":
     threads_that_wait_are_woken_one_by_one_and_all_at_the_end,
     threads_finish_what_waits,
     shortage_of_descriptors_pauses_accepting,
+    thread_sleeps_in_a_drain_without_descriptors,
     registered_in_two_polls,
     bare_socket_is_drained,
     bare_socket_survives_its_worker,
@@ -59,6 +60,17 @@ fn shortage_of_descriptors_pauses_accepting(bench: &Bench) {
     drop(client);
     bench.ask(address, "who");
     run.signal(Signal::SIGTERM);
+    run.end_with(0);
+}
+
+fn thread_sleeps_in_a_drain_without_descriptors(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=starved_thread no_restart_on=0");
+    run.ready();
+    run.first("full");
+    run.expect_once("accepting at");
+    run.log("accepting at");
+    run.tell("go on");
+    assert_eq!(run.fact("woken").rest(), "None");
     run.end_with(0);
 }
 
