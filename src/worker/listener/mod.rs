@@ -277,7 +277,7 @@ impl Listener {
             return;
         }
         // Out of the loop's sight first: a socket that is shut stays readable.
-        let unwatched = self.poller.delete(&self.door).map_err(io::Error::from);
+        let unwatched = self.pause.stop(&self.poller, &self.door);
         if let Err(error) = unwatched.and_then(|()| door::shut(&self.door)) {
             log::warn!(target: TARGET, "shutting the listening socket: {error}");
         }

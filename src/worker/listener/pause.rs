@@ -4,14 +4,15 @@
 //! epoll stops watching it, and a timer makes the loop turn, and try again, a little later.
 //!
 //! Races: threads that accept at once begin and end a pause under one lock, so the socket is watched if and only if no
-//! pause is on.
+//! pause is on. One of them may find the socket shut, and the last pause over, while another one still runs out of
+//! descriptors: nothing begins after that.
 
 use std::{
     io,
     net::SocketAddr,
     os::fd::AsFd,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -37,8 +38,15 @@ use crate::{
 pub(super) struct Pause {
     timer: Owned<TimerFd>,
     on: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
     /// When it was last said.
-    said: Mutex<Option<Instant>>,
+    said: Option<Instant>,
+    /// The socket is out of the epoll for good.
+    over: bool,
 }
 
 impl Pause {
@@ -48,7 +56,7 @@ impl Pause {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = Owned::make(|| TimerFd::new(ClockId::CLOCK_MONOTONIC, flags), AsFd::as_fd).map_err(step)?;
         poller.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        Ok(Self { timer, on: AtomicBool::new(false), said: Mutex::new(None) })
+        Ok(Self { timer, on: AtomicBool::new(false), state: Mutex::default() })
     }
 
     /// One relaxed load.
@@ -66,14 +74,17 @@ impl Pause {
         at: &SocketAddr,
         why: &io::Error,
     ) -> io::Result<()> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        if state.over {
+            return Ok(());
+        }
         // Setting the timer also unsets that it has expired.
         self.timer.set(Expiration::OneShot(TimeSpec::from_duration(LENGTH)), TimerSetTimeFlags::empty())?;
         if !self.on.swap(true, Ordering::Relaxed) {
             poller.modify(door, &mut EpollEvent::new(EpollFlags::empty(), 0))?;
         }
-        if said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
-            *said = Some(Instant::now());
+        if state.said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
+            state.said = Some(Instant::now());
             log::warn!(
                 target: TARGET,
                 "{whose} pauses accepting at {at}: {why}; clients wait and are tried again every {LENGTH:?}; raise the limit \
@@ -85,12 +96,26 @@ impl Pause {
 
     /// There is room again, or nobody waits.
     pub(super) fn end(&self, poller: &Epoll, door: impl AsFd) -> io::Result<()> {
-        let _said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let _state = self.state();
         if self.on.swap(false, Ordering::Relaxed) {
             self.timer.unset()?;
             poller.modify(door, &mut EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         }
         Ok(())
+    }
+
+    /// The socket is shut: nothing is watched any more, paused or not.
+    pub(super) fn stop(&self, poller: &Epoll, door: impl AsFd) -> io::Result<()> {
+        let mut state = self.state();
+        state.over = true;
+        self.on.store(false, Ordering::Relaxed);
+        self.timer.unset()?;
+        Ok(poller.delete(door)?)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whatever has failed under the lock is set right by the next pause.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,3 +130,32 @@ const LENGTH: Duration = Duration::from_millis(50);
 
 /// A lasting shortage must not fill the log.
 const SAID_EVERY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use nix::sys::epoll::{EpollCreateFlags, EpollTimeout};
+
+    use super::*;
+    use crate::id::{Slot, WorkerId};
+
+    /// A thread that ran out of descriptors while another one has left.
+    #[test]
+    fn no_pause_begins_at_a_socket_that_is_shut() {
+        let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let seat = Seat::alone(Slot::from_index(0), WorkerId::FIRST, 1).unwrap();
+        let (at, shortage) = (door.local_addr().unwrap(), io::Error::from(Errno::EMFILE));
+        epoll.add(&door, EpollEvent::new(EpollFlags::EPOLLIN, 0)).unwrap();
+        let pause = Pause::new(&epoll).unwrap();
+        let armed = || pause.timer.get().unwrap().is_some();
+        pause.begin(&epoll, &door, &seat, &at, &shortage).unwrap();
+        assert!(pause.is_on() && armed());
+        pause.stop(&epoll, &door).unwrap();
+        pause.begin(&epoll, &door, &seat, &at, &shortage).unwrap();
+        pause.end(&epoll, &door).unwrap();
+        assert!(!pause.is_on() && !armed(), "nobody would stop the timer, and a level-triggered loop would spin");
+        assert_eq!(epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO).unwrap(), 0);
+    }
+}
