@@ -138,6 +138,9 @@ impl Master {
         if usize::from(index) >= self.ports.binds().len() {
             return self.no_such_address(id, index);
         }
+        if self.custody.is_on() {
+            return self.garbled(id, "that it keeps a socket to itself, which this cluster does not allow");
+        }
         self.supervisor.handle_listening(now, id, usize::from(index));
     }
 

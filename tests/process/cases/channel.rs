@@ -9,7 +9,7 @@ cases!("channel":
 );
 
 /// What is sent, and how the master calls it.
-const PACKETS: [(&str, &str); 9] = [
+const PACKETS: [(&str, &str); 10] = [
     ("empty", "empty packet"),
     ("short", "packet of 3 bytes, too short for a header"),
     ("unknown", "unknown kind 77"),
@@ -19,6 +19,7 @@ const PACKETS: [(&str, &str); 9] = [
     ("no_descriptor", "0 descriptors instead of 1"),
     ("no_such_address", "there is no address number 99"),
     ("descriptors", "1 descriptors instead of 0"),
+    ("opened", "that it keeps a socket to itself"),
 ];
 
 /// Each kind from a worker of its own, which serves on; then more of everything from the last one.
@@ -45,10 +46,10 @@ fn malformed_packets_are_said_once(bench: &Bench) {
     }
     client.ask("who");
     drop(client);
-    run.log("worker 10 sent ");
+    run.log("worker 11 sent ");
     run.signal(nix::sys::signal::Signal::SIGTERM);
     run.end_with(0);
-    assert_eq!(run.logged("it is ignored, and so is more of the kind"), 10);
+    assert_eq!(run.logged("it is ignored, and so is more of the kind"), 11);
 }
 
 /// Descriptors that are no socket of this address.
