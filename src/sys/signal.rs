@@ -12,7 +12,7 @@ use std::{
     io, mem,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr,
-    sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
 
 use nix::{
@@ -89,6 +89,7 @@ pub(crate) fn worker_table(master: u32, flags: &'static AtomicU64, wake: Borrowe
     MASTER.store(libc::pid_t::try_from(master).map_err(|_| Errno::EINVAL)?, Ordering::Relaxed);
     FLAGS.store(ptr::from_ref(flags).cast_mut(), Ordering::Relaxed);
     WAKE.store(wake.as_raw_fd(), Ordering::Relaxed);
+    WORKER.store(std::process::id(), Ordering::Relaxed);
     TERM_SEEN.store(false, Ordering::Relaxed);
     for signal in 1..=libc::SIGRTMAX() {
         // None: the C library keeps this one for itself.
@@ -116,6 +117,8 @@ extern "C" fn on_term(_signal: libc::c_int, info: *mut libc::siginfo_t, _context
     let errno = Errno::last_raw();
     // SAFETY: null, or the &'static that `worker_table` stored before it installed this handler.
     let flags = unsafe { FLAGS.load(Ordering::Relaxed).as_ref() };
+    // A process that the worker has forked has this handler, too, and shares the flags: its TERM is not the worker's.
+    let flags = flags.filter(|_| std::process::id() == WORKER.load(Ordering::Relaxed));
     // SAFETY: the kernel passes a valid siginfo to a handler with SA_SIGINFO; any siginfo has the bytes of si_pid.
     let sender = unsafe { (*info).si_pid() };
     match flags.map(|flags| judge(flags, &TERM_SEEN, sender == MASTER.load(Ordering::Relaxed))) {
@@ -215,6 +218,7 @@ const QUIET: [libc::c_int; 7] =
 
 // What the TERM handler knows. Written by `worker_table` while all signals are blocked.
 static MASTER: AtomicI32 = AtomicI32::new(0);
+static WORKER: AtomicU32 = AtomicU32::new(0);
 static FLAGS: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 /// Somebody other than the master has sent TERM.
