@@ -110,10 +110,19 @@ impl Control {
         Arc::clone(&self.poller)
     }
 
+    /// A worker that starts a cluster of its own may have handed its `Worker` across that fork, where the descriptors
+    /// are closed; the seat is still this worker's. One relaxed load.
+    pub(super) fn check_process(&self) -> Result<()> {
+        if self.poller.is_ours() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Gone, "this worker belongs to another process, which called its function"))
+    }
+
     /// At the first use after `listen()`: a change of credentials in between has cleared the parent-death signal.
     pub(super) fn settle(&self) {
         let first = !self.settled.load(Ordering::Relaxed) && !self.settled.swap(true, Ordering::Relaxed);
-        if first && self.parent.is_some_and(|parent| !parent::die_with(parent)) {
+        if first && self.poller.is_ours() && self.parent.is_some_and(|parent| !parent::die_with(parent)) {
             self.seat.drain();
         }
     }
@@ -125,6 +134,7 @@ impl Control {
 
     /// Reads what has come; never blocks.
     pub(super) fn turn(&self) -> Result<()> {
+        self.check_process()?;
         let mut link = self.link();
         if !self.seat.is_draining() || self.waiting_threads.load(Ordering::SeqCst) == 0 {
             self.bell.silence()?;
@@ -150,12 +160,16 @@ impl Control {
     }
 
     pub(super) fn is_draining(&self) -> bool {
+        if !self.poller.is_ours() {
+            return true;
+        }
         self.seat.hears();
         self.bell.saw(bell::BIRTH | bell::DRAIN);
         self.seat.is_draining()
     }
 
     pub(super) fn next_event(&self) -> Option<WorkerEvent> {
+        self.check_process().ok()?;
         self.seat.hears();
         self.expect_events();
         self.bell.saw(bell::BIRTH);
@@ -173,6 +187,7 @@ impl Control {
 
     /// To the master; without one it goes nowhere.
     pub(super) fn send(&self, frame: &Frame) -> Result<()> {
+        self.check_process()?;
         self.tell(&mut self.link(), frame)
     }
 
@@ -205,9 +220,7 @@ impl Control {
 
     /// "I am leaving", from any thread: tells the master, and the loop, even if it sleeps.
     pub(super) fn disconnect(&self) -> Result<()> {
-        if !self.poller.is_ours() {
-            return Err(Error::new(Kind::Gone, "disconnect: this worker belongs to another process"));
-        }
+        self.check_process()?;
         let mut link = self.link();
         self.tell(&mut link, &Frame::Leaving)?;
         self.seat.drain();

@@ -207,7 +207,7 @@ impl Worker {
         self.control.send(&Frame::Ready)
     }
 
-    /// Whether this worker is to finish what it has accepted and return. Costs three loads and no system call.
+    /// Whether this worker is to finish what it has accepted and return. Costs four loads and no system call.
     ///
     /// Looking marks the worker as one that can be asked, as do [`next_event`](Self::next_event) and
     /// [`Listener::accept_blocking`]; a worker that does none of these gets SIGTERM instead.
@@ -229,6 +229,7 @@ impl Worker {
         events: &mut mio::Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
+        self.control.check_process()?;
         self.control.settle();
         self.control.seat().idle();
         let polled = poll.poll(events, timeout);
@@ -276,6 +277,7 @@ impl Worker {
 
     fn listen_at(&mut self, index: usize) -> Result<Listener> {
         let number = u16::try_from(index).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
+        self.control.check_process()?;
         let prepared = Listener::prepare(&self.control)?;
         let bind = &self.binds[index];
         let inherited = self.inherited.iter().position(|(address, _)| *address == index);

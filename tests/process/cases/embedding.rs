@@ -15,6 +15,7 @@ cases!("embedding":
     one_of_two_masters_is_dropped,
     two_masters_cannot_both_own_the_signals,
     values_of_another_process_close_nothing,
+    worker_is_not_taken_along_into_a_cluster_inside,
     term_to_a_worker_is_not_heard_by_the_program,
     children_of_the_program_stay_its_own,
     program_that_reaps_every_child,
@@ -128,6 +129,16 @@ fn values_of_another_process_close_nothing(bench: &Bench) {
     assert_eq!(run.fact("accepts").rest(), "NotConnected");
     assert_eq!(run.fact("files").rest(), "8");
     run.expect("exited with code 0");
+    run.end_with(0);
+}
+
+/// It reads nothing from what has the numbers now, and the outer worker is as deaf as if nobody had asked.
+fn worker_is_not_taken_along_into_a_cluster_inside(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=nested_with_a_worker");
+    assert_eq!(run.fact("uses").rest(), "4 BrokenPipe true None");
+    run.fact("used");
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.fact("exit").how(), "code 0, asked");
     run.end_with(0);
 }
 
