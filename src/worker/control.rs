@@ -13,7 +13,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -136,7 +136,7 @@ impl Control {
     pub(super) fn turn(&self) -> Result<()> {
         self.check_process()?;
         let mut link = self.link();
-        if !self.seat.is_draining() || self.waiting_threads.load(Ordering::SeqCst) == 0 {
+        if !self.seat.is_draining() || self.nobody_waits() {
             self.bell.silence()?;
         }
         let result = self.read_all(&mut link);
@@ -209,8 +209,16 @@ impl Control {
     /// A thread waits for connections until this is dropped.
     pub(super) fn waiting_thread(&self) -> WaitingThread<'_> {
         self.seat.hears();
-        self.waiting_threads.fetch_add(1, Ordering::SeqCst);
+        self.waiting_threads.fetch_add(1, Ordering::Relaxed);
+        // With the fence of `nobody_waits`: either this thread sees the drain that is known there, or it is seen there.
+        fence(Ordering::SeqCst);
         WaitingThread(&self.waiting_threads)
+    }
+
+    /// To be asked once the drain is known.
+    fn nobody_waits(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.waiting_threads.load(Ordering::Relaxed) == 0
     }
 
     /// The bell rings for events that only the program can take.
@@ -359,7 +367,7 @@ impl Control {
 
 impl Drop for WaitingThread<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
