@@ -57,6 +57,8 @@ pub(super) struct Control {
     waiting_threads: AtomicUsize,
     /// Bare sockets are yet to be shut.
     is_leaving: AtomicBool,
+    /// Something waits for room in the channel.
+    has_queued: AtomicBool,
     link: Mutex<Link>,
 }
 
@@ -96,6 +98,7 @@ impl Control {
             takes_events: AtomicBool::new(false),
             waiting_threads: AtomicUsize::new(0),
             is_leaving: AtomicBool::new(false),
+            has_queued: AtomicBool::new(false),
             link: Mutex::new(Link::new(peer)),
         })
     }
@@ -150,8 +153,8 @@ impl Control {
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
         let rings = self.bell.is_due();
-        let leaves = self.is_leaving.load(Ordering::Relaxed);
-        if mail || asked || rings || leaves { self.turn() } else { Ok(()) }
+        let unfinished = self.is_leaving.load(Ordering::Relaxed) || self.has_queued.load(Ordering::Relaxed);
+        if mail || asked || rings || unfinished { self.turn() } else { Ok(()) }
     }
 
     /// The program takes events, or is about to.
@@ -352,8 +355,17 @@ impl Control {
         }
     }
 
+    /// After something was sent that did not go through `tell`.
+    pub(super) fn watch_peer(&self, link: &Link) -> Result<()> {
+        match &link.peer {
+            Peer::Master { channel, .. } if self.has_queued.load(Ordering::Relaxed) => self.watch(channel),
+            Peer::Master { .. } | Peer::Gone | Peer::Nobody { .. } => Ok(()),
+        }
+    }
+
     /// Waits for room in the channel only while something is queued.
     fn watch(&self, channel: &Channel) -> Result<()> {
+        self.has_queued.store(channel.wants_write(), Ordering::Relaxed);
         let write = if channel.wants_write() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
         let mut event = EpollEvent::new(EpollFlags::EPOLLIN | write, 0);
         self.poller.modify(channel, &mut event).map_err(|error| Error::system("watching the channel", error))

@@ -73,7 +73,9 @@ impl Control {
             let frame = Frame::Listen { address: index };
             let sent = link.master()?.send(&frame, &[door.as_fd()]);
             sent.map_err(|error| Error::system(format!("handing the socket for {} to the master", bind.at), error))?;
-            match self.answer(link, index)? {
+            let answer = self.answer(link, index)?;
+            self.watch_peer(link)?;
+            match answer {
                 Answer::Granted => return Ok(()),
                 Answer::Lost => {}
             }

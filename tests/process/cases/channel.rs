@@ -6,6 +6,7 @@ cases!("channel":
     malformed_packets_are_said_once,
     refused_sockets_do_not_fill_the_log,
     wrong_sockets_are_refused_and_closed,
+    what_waits_for_the_master_is_sent_when_it_reads,
 );
 
 /// What is sent, and how the master calls it.
@@ -94,6 +95,15 @@ fn wrong_sockets_are_refused_and_closed(bench: &Bench) {
     }
     assert!(open.iter().all(|count| *count == open[0]), "descriptors of the master after each: {open:?}");
     assert_eq!(bench.ask(address, "hand_over too_many"), "Err(EINVAL)", "the kernel's own limit");
+    run.signal(nix::sys::signal::Signal::SIGTERM);
+    run.end_with(0);
+}
+
+/// By a worker that has nothing else to say, and to which nothing is said.
+fn what_waits_for_the_master_is_sent_when_it_reads(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=drops_while_the_master_is_stopped");
+    run.ready();
+    run.log("slot 0 gives up its socket");
     run.signal(nix::sys::signal::Signal::SIGTERM);
     run.end_with(0);
 }
