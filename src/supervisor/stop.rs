@@ -51,7 +51,7 @@ impl Outcome {
             Outcome::GaveUp(rule) => {
                 let rule = rule
                     .map_or(String::new(), |rule| format!(": more than {} within {:?}", rule.restarts, rule.period));
-                Err(Error::new(Kind::GaveUp, format!("gave up restarting{rule}; mend what kills the workers")))
+                Err(Error::new(Kind::GaveUp, format!("gave up restarting{rule}; see in the log what ends the workers")))
             }
         }
     }

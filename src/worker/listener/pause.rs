@@ -64,8 +64,7 @@ impl Pause {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// For `LENGTH` from now, also if a pause is on already.
-    /// `whose`, `at` and `why` are for the log.
+    /// For `LENGTH` from now, also if a pause is on already. `whose`, `at` and `why` are for the log.
     pub(super) fn begin(
         &self,
         poller: &Epoll,
@@ -87,8 +86,9 @@ impl Pause {
             state.said = Some(Instant::now());
             log::warn!(
                 target: TARGET,
-                "{whose} pauses accepting at {at}: {why}; clients wait and are tried again every {LENGTH:?}; raise the limit \
-                 (`ulimit -n`), or add workers, if this is not a passing peak"
+                "{whose} pauses accepting at {at}: {why}; clients wait and are tried again every {LENGTH:?}; if this is no \
+                 passing peak, {}",
+                advice(why)
             );
         }
         Ok(())
@@ -123,6 +123,14 @@ impl Pause {
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     const SHORTAGES: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
     error.raw_os_error().is_some_and(|number| SHORTAGES.contains(&number))
+}
+
+fn advice(why: &io::Error) -> &'static str {
+    match why.raw_os_error() {
+        Some(libc::EMFILE) => "raise the limit (`ulimit -n`), or add workers",
+        Some(libc::ENFILE) => "raise the machine's limit (`sysctl fs.file-max`)",
+        _memory => "the machine needs more memory, or fewer connections",
+    }
 }
 
 /// A client does not notice it, and 20 tries a second are no load.
