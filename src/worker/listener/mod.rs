@@ -243,11 +243,11 @@ impl Listener {
             match accept(&self.door) {
                 Ok(connection) => {
                     self.control.seat().accepted_at(self.index);
-                    self.resume()?;
+                    self.resume();
                     return Ok(connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.resume()?;
+                    self.resume();
                     if draining {
                         self.leave();
                     }
@@ -267,8 +267,13 @@ impl Listener {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    fn resume(&self) -> io::Result<()> {
-        if self.pause.is_on() { self.pause.end(&self.poller, &self.door) } else { Ok(()) }
+    /// A pause that cannot be ended goes on, and its timer with it.
+    fn resume(&self) {
+        if self.pause.is_on() {
+            if let Err(error) = self.pause.end(&self.poller, &self.door) {
+                log::warn!(target: TARGET, "watching the listening socket again: {error}");
+            }
+        }
     }
 
     /// Takes the socket out of the kernel's group and refuses whoever still comes.

@@ -97,9 +97,10 @@ impl Pause {
     /// There is room again, or nobody waits.
     pub(super) fn end(&self, poller: &Epoll, door: impl AsFd) -> io::Result<()> {
         let _state = self.state();
-        if self.on.swap(false, Ordering::Relaxed) {
-            self.timer.unset()?;
+        if self.on.load(Ordering::Relaxed) {
             poller.modify(door, &mut EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+            self.timer.unset()?;
+            self.on.store(false, Ordering::Relaxed);
         }
         Ok(())
     }
