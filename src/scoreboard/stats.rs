@@ -34,6 +34,8 @@ pub struct WorkerStats {
     /// How long the present turn of its loop lasts. `None`: it waits for events, or its loop does not tell (neither
     /// [`Worker::poll`](crate::Worker::poll) nor [`Row::busy`](crate::Row::busy)).
     pub busy_for: Option<Duration>,
+    /// It is to finish what it has accepted and leave: as asked by the master, by a signal, or by itself.
+    pub draining: bool,
     /// Turns of its loop.
     pub turns: u64,
     /// Connections that it accepted.
@@ -50,9 +52,9 @@ impl WorkerStats {
     /// `now`: the monotonic clock.
     pub(super) fn new(holder: Holder, counts: &Counts, now: u64) -> Self {
         let Holder { slot, id, pid } = holder;
-        let Counts { busy_since, turns, accepted, closed, requests, user } = *counts;
+        let Counts { draining, busy_since, turns, accepted, closed, requests, user } = *counts;
         let busy_for = (busy_since != 0).then(|| Duration::from_nanos(now.saturating_sub(busy_since)));
-        Self { slot, id, pid, busy_for, turns, accepted, closed, requests, user }
+        Self { slot, id, pid, busy_for, draining, turns, accepted, closed, requests, user }
     }
 
     /// Connections that are open now: `accepted` without `closed`.
@@ -101,7 +103,7 @@ impl Totals {
 
     /// One process more, and what it has counted.
     pub(super) fn add_process(&mut self, counts: &Counts) {
-        let Counts { busy_since: _, turns: _, accepted, closed, requests, user } = *counts;
+        let Counts { draining: _, busy_since: _, turns: _, accepted, closed, requests, user } = *counts;
         self.add(&Totals { processes: 1, accepted, closed, requests, user, ..Totals::default() });
     }
 
@@ -155,7 +157,8 @@ const _: () = assert!(USER_CELLS == 8, "the documentation and the public arrays 
 mod tests {
     use super::*;
 
-    const COUNTS: Counts = Counts { busy_since: 5, turns: 4, accepted: 10, closed: 7, requests: 30, user: [1; 8] };
+    const COUNTS: Counts =
+        Counts { draining: false, busy_since: 5, turns: 4, accepted: 10, closed: 7, requests: 30, user: [1; 8] };
 
     #[test]
     fn open_connections_of_an_ended_process_are_abandoned() {

@@ -17,7 +17,10 @@ use std::{
 use super::USER_CELLS;
 use crate::{
     id::{Slot, WorkerId},
-    sys::mapping::{self, Mapping},
+    sys::{
+        mapping::{self, Mapping},
+        signal::DRAINING,
+    },
 };
 
 pub(super) struct Table {
@@ -37,9 +40,10 @@ pub(super) struct Holder {
     pub(super) pid: u32,
 }
 
-/// What a seat's process has counted.
+/// What a seat's process says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Counts {
+    pub(super) draining: bool,
     /// 0 while it waits.
     pub(super) busy_since: u64,
     pub(super) turns: u64,
@@ -110,6 +114,7 @@ impl Table {
         let words = self.seat(index);
         let load = |word: usize| words[word].load(Ordering::Relaxed);
         Counts {
+            draining: load(FLAGS) & DRAINING != 0,
             busy_since: load(BUSY_SINCE),
             turns: load(TURNS),
             accepted: load(ACCEPTED),

@@ -8,6 +8,7 @@ cases!("scoreboard":
     counts_of_a_serving_worker_arrive,
     counts_go_on_across_kill_9,
     a_turn_that_lasts_is_seen,
+    a_worker_that_is_to_leave_is_seen,
     doors_are_counted_by_address,
     a_worker_writes_its_own_page_only,
     a_worker_of_one_cluster_writes_nothing_of_another,
@@ -118,6 +119,19 @@ fn a_turn_that_lasts_is_seen(bench: &Bench) {
     // It ends when it waits again, or the watchdog ends the case.
     while Look::at(&mut run).one("row").field("busy_ns") != Some("null") {}
     stop(run);
+}
+
+fn a_worker_that_is_to_leave_is_seen(bench: &Bench) {
+    let mut run = bench.start("cluster listen=@:0");
+    let mut client = bench.connect(run.ready());
+    client.ask("who");
+    assert_eq!(Look::at(&mut run).one("row").field("draining"), Some("false"));
+    run.tell("stop");
+    run.fact("stopping");
+    assert_eq!(Look::at(&mut run).one("row").field("draining"), Some("true"));
+    client.ask("who");
+    drop(client);
+    run.end_with(0);
 }
 
 fn doors_are_counted_by_address(bench: &Bench) {
