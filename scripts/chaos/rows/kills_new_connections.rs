@@ -108,7 +108,7 @@ impl fmt::Display for Losses {
     }
 }
 
-fn until_all_ready(master: &mut Master) -> Attempt<()> {
+pub(super) fn until_all_ready(master: &mut Master) -> Attempt<()> {
     let end = Instant::now() + READY_WITHIN;
     while master.workers().filter(|worker| worker.state == State::Ready).count() < WORKERS {
         if Instant::now() > end {
@@ -119,7 +119,7 @@ fn until_all_ready(master: &mut Master) -> Attempt<()> {
     Ok(())
 }
 
-fn watch(master: &mut Master, time: Duration) -> Attempt<()> {
+pub(super) fn watch(master: &mut Master, time: Duration) -> Attempt<()> {
     let end = Instant::now() + time;
     loop {
         let left = end.saturating_duration_since(Instant::now());

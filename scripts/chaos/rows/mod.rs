@@ -7,6 +7,7 @@ mod kills_under_load;
 mod master_killed;
 mod memory;
 mod queued;
+mod shortage;
 mod simultaneous_starts;
 mod start_64;
 mod stop_under_load;
@@ -36,7 +37,7 @@ impl Row {
     }
 }
 
-pub(crate) const ROWS: [Row; 11] = [
+pub(crate) const ROWS: [Row; 12] = [
     kill_9::ROW,
     start_64::ROW,
     memory::ROW,
@@ -45,6 +46,7 @@ pub(crate) const ROWS: [Row; 11] = [
     kills_new_connections::ROW,
     queued::ONE_OF_TWO,
     queued::ONLY,
+    shortage::ROW,
     master_killed::ROW,
     simultaneous_starts::ROW,
     stop_under_load::ROW,

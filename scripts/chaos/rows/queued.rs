@@ -126,7 +126,7 @@ fn queued(port: u16, victim: u32) -> Attempt<u64> {
 }
 
 /// A whole answer, in time.
-fn is_served(mut client: &TcpStream, end: Instant) -> bool {
+pub(super) fn is_served(mut client: &TcpStream, end: Instant) -> bool {
     let left = end.saturating_duration_since(Instant::now()).max(LOOK_EVERY);
     let mut answer = Vec::new();
     let read = client.set_read_timeout(Some(left)).and_then(|()| client.read_to_end(&mut answer));
