@@ -99,15 +99,16 @@ impl Supervisor {
     /// The worker has dropped its listener, or has shut the socket itself.
     pub(crate) fn handle_closed(&mut self, now: Instant, id: WorkerId, address: usize) {
         let Some(index) = self.hear(now, id) else { return };
-        // A worker that fails drops its listener a moment before it ends, and its replacement wants the door. One that
-        // leaves has none; its door is shut with the turn, not at once: it may have opened another one by then.
-        let until = if self.posts[index].is_leaving() { now } else { now + KEPT_FOR };
-        self.posts[index].doors.leave(id, Some(address), until);
+        self.leave_doors(now, index, id, Some(address));
     }
 
-    /// The worker has ended.
-    pub(super) fn leave_doors(&mut self, now: Instant, index: usize, id: WorkerId) {
-        self.posts[index].doors.leave(id, None, now + KEPT_FOR);
+    /// The worker no longer accepts at this address; `None`: nowhere, for a listener lives no longer than the channel.
+    ///
+    /// A worker that fails drops its listener a moment before it ends, and its replacement wants the door. One that
+    /// leaves has none; its door is shut with the turn, not at once: it may have opened another one by then.
+    pub(super) fn leave_doors(&mut self, now: Instant, index: usize, id: WorkerId, address: Option<usize>) {
+        let until = if self.posts[index].is_leaving() { now } else { now + KEPT_FOR };
+        self.posts[index].doors.leave(id, address, until);
     }
 
     /// Whatever the slot still holds.

@@ -227,20 +227,19 @@ impl Supervisor {
     /// The worker's channel is closed.
     pub(crate) fn handle_channel_closed(&mut self, now: Instant, id: WorkerId) {
         let Some(index) = self.stir(now, id) else { return };
-        self.disconnected(index);
+        self.disconnected(now, index);
     }
 
     /// The worker has ended and was reaped.
     pub(crate) fn handle_exited(&mut self, now: Instant, id: WorkerId, status: ExitStatus) {
         let Some(index) = self.stir(now, id) else { return };
-        self.disconnected(index);
+        self.disconnected(now, index);
         let post = &mut self.posts[index];
         let PostState::Live(process) = std::mem::replace(&mut post.state, PostState::Vacant) else { return };
         let cause = process.cause_of(status);
         let uptime = now.saturating_duration_since(process.forked);
         self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
         self.posts[index].pace.ended(now, process.ready_since);
-        self.leave_doors(now, index, id);
         if cause.asked() {
             self.posts[index].left();
             self.give_up_doors(index, Surrender::Left);

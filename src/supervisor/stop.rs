@@ -181,10 +181,11 @@ impl Supervisor {
         self.end(now, index, Phase::Killed, Why::NotReady);
     }
 
-    pub(super) fn disconnected(&mut self, index: usize) {
+    pub(super) fn disconnected(&mut self, now: Instant, index: usize) {
         let Some(process) = self.posts[index].live_mut() else { return };
         if process.disconnect() {
             let worker = process.worker;
+            self.leave_doors(now, index, worker.id, None);
             self.emit(Event::Disconnect(worker));
         }
     }

@@ -201,8 +201,7 @@ impl Control {
     }
 
     /// The channel stays open until the process ends, whoever is dropped: closed, it says to the master that the worker
-    /// is gone.
-    #[cfg(feature = "tokio")]
+    /// is gone, or has become another program that accepts nothing.
     pub(super) fn keep_channel(self: &Arc<Self>) {
         if let Peer::Master { .. } = self.link().peer {
             mem::forget(Arc::clone(self));

@@ -42,11 +42,22 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[test]
 fn a_door_stays_open_while_its_worker_lives_and_listens() {
     let mut cluster = two(Restart::Always);
-    cluster.feed(Input::Ready(id(2))).feed(Input::Kill(id(2), Signal::TERM)).feed(Input::ChannelClosed(id(2)));
+    cluster.feed(Input::Ready(id(2))).feed(Input::Kill(id(2), Signal::TERM));
     assert!(!cluster.waits(), "there is nothing to wait for");
     cluster.pass(HOUR).feed(Input::Drain(id(2))).feed(Input::Stop(Shutdown::Drain, None));
     cluster.pass(millis(29_999)).feed(Input::Stop(Shutdown::Now, None));
     assert_eq!(cluster.shut(), []);
+}
+
+#[test]
+fn a_worker_that_closes_its_channel_and_goes_on_leaves_its_doors_for_100_ms() {
+    let mut cluster = two(Restart::Always);
+    cluster.feed(Input::ChannelClosed(id(2)));
+    assert_eq!(cluster.wait(), millis(100), "it is another program by now, perhaps");
+    assert_eq!(cluster.shut(), [(1, 0, Unattended)]);
+    let mut cluster = two(Restart::Always);
+    cluster.feed(Input::Drain(id(2))).feed(Input::ChannelClosed(id(2))).pass(millis(0));
+    assert_eq!(cluster.shut(), [(1, 0, Left)]);
 }
 
 #[test]
@@ -122,7 +133,7 @@ fn only_who_accepts_on_a_door_can_leave_it() {
     cluster.listens(3).feed(closed(2)).feed(closed(1)).pass(HOUR);
     assert_eq!(cluster.shut(), [(0, 0, Unattended)], "worker 1 has closed its own, worker 2 is gone");
     cluster.feed(Input::ChannelClosed(id(3))).feed(closed(3)).pass(HOUR);
-    assert_eq!(cluster.shut(), [], "nothing is heard of a worker whose channel is closed");
+    assert_eq!(cluster.shut(), [(1, 0, Unattended)], "once: nothing is heard of a worker whose channel is closed");
 }
 
 // Nobody comes soon.

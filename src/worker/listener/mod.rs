@@ -231,6 +231,7 @@ impl Listener {
         let bare = self.door.as_fd().try_clone_to_owned()?;
         let kept = Owned::new(self.door.as_fd().try_clone_to_owned()?);
         self.done.store(true, Ordering::Relaxed);
+        self.control.keep_channel();
         self.control.bare(self.index, kept);
         Ok(bare.into())
     }

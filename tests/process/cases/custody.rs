@@ -1,6 +1,9 @@
 //! Doors outlive their workers: what becomes of the clients in a queue.
 
-use std::net::{SocketAddr, TcpStream};
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 
@@ -18,6 +21,8 @@ cases!("custody":
     given_up_at_the_end_of_a_deaf_worker,
     given_up_when_the_replacement_is_late,
     dropped_listener_of_a_live_worker,
+    worker_that_becomes_another_program,
+    bare_socket_of_a_dropped_worker,
     another_listener_of_a_live_worker,
     program_that_forks_from_its_handler,
     listeners_not_kept,
@@ -186,6 +191,28 @@ fn another_listener_of_a_live_worker(bench: &Bench) {
     waiting().closed();
     let at: SocketAddr = run.first("listening").get("address");
     assert!(bench.ask(at, "who").starts_with("1 0 "));
+    stop(run);
+}
+
+fn worker_that_becomes_another_program(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=becomes_another_program");
+    let address = run.ready();
+    run.first("disconnect");
+    let line = run.log("slot 0 gives up its socket");
+    assert!(line.contains("no worker has listened there for 100 ms"), "{line}");
+    assert!(TcpStream::connect(address).is_err(), "better refused than left waiting");
+    stop(run);
+}
+
+/// Its channel stays open: the socket is still used.
+fn bare_socket_of_a_dropped_worker(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=bare_without_a_worker");
+    let address = run.ready();
+    run.first("dropped");
+    // Long enough for a socket to be given up.
+    run.pass(Duration::from_millis(150));
+    bench.ask(address, "who");
+    assert_eq!((run.all("disconnect").len(), run.logged("gives up")), (0, 0));
     stop(run);
 }
 

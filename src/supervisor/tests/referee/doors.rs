@@ -37,11 +37,9 @@ impl Referee {
         }
     }
 
-    /// The worker has ended. Whether its doors are kept or doomed depends on what follows.
-    pub(super) fn doors_abandoned(&mut self, now: At, slot: usize, id: WorkerId) {
-        for door in self.slots[slot].doors.values_mut().filter(|door| **door == Door::Open(id)) {
-            *door = Door::Kept { until: now + PATIENCE };
-        }
+    /// Its channel is closed, and no listener outlives that. If it has ended, what follows may doom them.
+    pub(super) fn doors_abandoned(&mut self, now: At, id: WorkerId) {
+        (0..self.addresses.len()).for_each(|address| self.door_closed(now, id, address));
     }
 
     /// Nobody comes for the doors of a slot without a worker, or nobody soon.

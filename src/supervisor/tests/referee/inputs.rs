@@ -49,7 +49,7 @@ impl Referee {
                     life.deaf |= life.left.is_some();
                 }
             }
-            Input::ChannelClosed(id) => self.closed(id),
+            Input::ChannelClosed(id) => self.closed(now, id),
             Input::Exited(id, status) => self.exited(now, id, status),
             Input::Fork => {}
             Input::Drain(id) => {
@@ -189,16 +189,17 @@ impl Referee {
         life.owed_ask = ask;
     }
 
-    fn closed(&mut self, id: WorkerId) {
+    fn closed(&mut self, now: At, id: WorkerId) {
         let Some(life) = self.live(id) else { return };
         if !life.closed {
             life.closed = true;
             life.owed.push_back(Said::Disconnect);
+            self.doors_abandoned(now, id);
         }
     }
 
     fn exited(&mut self, now: At, id: WorkerId, status: ExitStatus) {
-        self.closed(id);
+        self.closed(now, id);
         let stopping = self.stop.is_some();
         let Some(life) = self.live(id) else { return };
         let killed_by_program =
@@ -222,7 +223,6 @@ impl Referee {
         if ready.is_some_and(|since| now.saturating_sub(since) >= Duration::from_secs(10)) {
             book.delays = 0;
         }
-        self.doors_abandoned(now, slot, id);
         if cause == Cause::Asked || stopping {
             self.doom(slot, Surrender::Left);
         }
