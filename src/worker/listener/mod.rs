@@ -185,7 +185,9 @@ impl Listener {
     /// not wake the loop for the master, so register the [`Worker`](crate::Worker) in it as well. The master keeps its
     /// duplicate: a replacement still finds the queue, and closing the socket does not end it while this worker lives.
     /// Draining does: it is shut when a turn of the loop finds its queue empty, after 100 ms in any case, and `accept`
-    /// on it then fails with `InvalidInput`. It is non-blocking and must stay so, for the next worker has it too.
+    /// on it then fails with `InvalidInput`. It is non-blocking and must stay so, for the next worker has it too. The
+    /// channel to the master stays open until the process ends, also if the `Worker` is dropped; it does not survive an
+    /// exec, and 100 ms after one the master shuts the socket.
     ///
     /// **Errors**: no descriptor is left for the duplicate that is kept for the drain; as [`accept`](Self::accept) in
     /// another process.
