@@ -12,6 +12,7 @@ cases!("listener":
     shortage_of_descriptors_pauses_accepting,
     thread_sleeps_in_a_drain_without_descriptors,
     registered_in_two_polls,
+    dropped_while_registered_it_leaves_no_ghost,
     bare_socket_is_drained,
     bare_socket_survives_its_worker,
     bare_socket_made_blocking_blocks_nobody_else,
@@ -82,6 +83,15 @@ fn registered_in_two_polls(bench: &Bench) {
     }
     run.signal(Signal::SIGTERM);
     assert_eq!(run.fact("accepted").rest(), "5, then WouldBlock");
+    run.end_with(0);
+}
+
+fn dropped_while_registered_it_leaves_no_ghost(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=drops_while_registered");
+    run.ready();
+    run.expect_once("1 waiting client reset");
+    assert_eq!(run.first("events").rest(), "0 after Err(ConnectionReset)");
+    run.signal(Signal::SIGTERM);
     run.end_with(0);
 }
 
