@@ -85,6 +85,15 @@ impl Cluster {
     /// A socket is kept for a replacement that starts at once. It is shut, and whoever waits in its queue is reset,
     /// when the slot backs off or gets no further worker, and when it has had no worker that listens on it for 100 ms
     /// (one that hangs still listens).
+    ///
+    /// ```no_run
+    /// use mio_cluster::Cluster;
+    ///
+    /// # fn main() -> Result<(), mio_cluster::Error> {
+    /// // A client that is reset tries again elsewhere at once: better than to wait for the replacement.
+    /// Cluster::new().listen("127.0.0.1:8000").keep_listeners(false).run(|mut worker| worker.listen().map(drop))
+    /// # }
+    /// ```
     pub fn keep_listeners(mut self, keep: bool) -> Self {
         self.settings.keep_listeners = keep;
         self

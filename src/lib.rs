@@ -31,8 +31,8 @@
 //! ```
 //!
 //! A [`Listener`] is one descriptor, for any other loop as well; threads wait in [`Listener::accept_blocking`], and
-//! whatever takes only a bare socket gets it from [`Listener::into_std`]. A program that has a loop for the master, too,
-//! uses [`Cluster::start`] and the [`Master`], which is one pollable descriptor.
+//! whatever takes only a bare socket gets it from [`Listener::into_std`]. A program that has a loop for the master,
+//! too, uses [`Cluster::start`] and the [`Master`], which is one pollable descriptor.
 //!
 //! **Doors outlive workers**: the master keeps a duplicate of each listening socket, and a replacement that starts at
 //! once goes on with the queue of the worker that died, see [`Cluster::keep_listeners`].

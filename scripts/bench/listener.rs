@@ -7,8 +7,8 @@
 //! reset: no TIME_WAIT piles up.
 //!
 //! The servers take turns, batch by batch, in an order that rotates; each batch is set against that of the bare server
-//! in the same round. Which pages of memory a process got makes a difference as well, so every few rounds all are forked
-//! anew. A second bare server shows how far two equal servers come out apart.
+//! in the same round. Which pages of memory a process got makes a difference as well, so every few rounds all are
+//! forked anew. A second bare server shows how far two equal servers come out apart.
 
 #![allow(
     clippy::print_stdout,

@@ -108,8 +108,8 @@ impl Master {
         }
     }
 
-    /// Checks the worker's socket, opens it for connections, in one place, so that sockets join the kernel's group in one
-    /// order, and keeps it.
+    /// Checks the worker's socket, opens it for connections, in one place, so that sockets join the kernel's group in
+    /// one order, and keeps it.
     fn open(&mut self, now: Instant, id: WorkerId, index: u16, mut descriptors: Vec<OwnedFd>) {
         let address = usize::from(index);
         let Some(slot) = self.crew.get(&id).map(Child::slot) else { return };

@@ -50,9 +50,9 @@ use crate::{
 ///
 /// Commands act before they return; what they cause is queued as events.
 ///
-/// **Forks happen inside these calls**, the commands and [`next_event`](Self::next_event) included, and a worker lives and
-/// ends inside the call that forked it. So a lock or a `RefCell` borrow that the caller holds is held in the worker for
-/// ever: hold none that the worker function needs, stdin's for example.
+/// **Forks happen inside these calls**, the commands and [`next_event`](Self::next_event) included, and a worker lives
+/// and ends inside the call that forked it. So a lock or a `RefCell` borrow that the caller holds is held in the worker
+/// for ever: hold none that the worker function needs, stdin's for example.
 ///
 /// It is not `Send`: workers are told of their master's death by the end of the *thread* that forked them. Dropping it
 /// kills and reaps every worker, in the process that made it.

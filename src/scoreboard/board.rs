@@ -15,8 +15,8 @@ use crate::{event::Address, id::Slot};
 /// What the workers are doing and have done, from [`Master::scoreboard`](crate::Master::scoreboard).
 ///
 /// Reading it costs the workers nothing: they write to shared memory whether somebody looks or not. Each method looks
-/// anew. It may be used from any thread, and goes on showing the last state when the master is gone; until it is dropped
-/// it keeps the shared memory, and one descriptor.
+/// anew. It may be used from any thread, and goes on showing the last state when the master is gone; until it is
+/// dropped it keeps the shared memory, and one descriptor.
 ///
 /// **After fork**: a worker may read a scoreboard that its function got hold of. Live workers and doors are those of
 /// now; of processes that have ended, it knows those that ended before its own fork.

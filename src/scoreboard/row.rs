@@ -63,13 +63,14 @@ impl Row {
     }
 
     /// One connection was accepted. Only for a socket that the program accepts on itself
-    /// ([`Listener::into_mio`](crate::Listener::into_mio) and its like); a [`Listener`](crate::Listener) counts by itself.
+    /// ([`Listener::into_mio`](crate::Listener::into_mio) and its like); a [`Listener`](crate::Listener) counts by
+    /// itself.
     pub fn accepted(&self) {
         self.seat.accepted();
     }
 
-    /// One connection that was accepted has ended. Without it every connection counts as open, and as abandoned when the
-    /// process ends.
+    /// One connection that was accepted has ended. Without it every connection counts as open, and as abandoned when
+    /// the process ends.
     pub fn closed(&self) {
         self.seat.closed();
     }

@@ -11,8 +11,8 @@ use crate::{
     id::{Slot, WorkerId},
 };
 
-/// One live worker process, as it was when [`Scoreboard::workers`](crate::Scoreboard::workers) looked. Counts begin with
-/// the process.
+/// One live worker process, as it was when [`Scoreboard::workers`](crate::Scoreboard::workers) looked. Counts begin
+/// with the process.
 ///
 /// ```
 /// use std::time::Duration;

@@ -79,7 +79,8 @@ impl Mapping {
     /// For the child right after fork: of this mapping it can write from now on only `ours`, in ascending order, and
     /// nothing of the parent's others. A store elsewhere ends the process by SIGSEGV; reading works as before.
     ///
-    /// Mappings that the parent had lent are left as they are: a reference that the program carried here must not fault.
+    /// Mappings that the parent had lent are left as they are: a reference that the program carried here must not
+    /// fault.
     pub(crate) fn keep_writable(&self, ours: &[Range<usize>]) -> io::Result<()> {
         for entry in table().iter_mut().filter(|entry| !entry.lent) {
             if entry.memory == self.memory {
@@ -124,8 +125,8 @@ impl Drop for Mapping {
     /// Out of the table first: the addresses are free for reuse from the moment of `munmap`.
     fn drop(&mut self) {
         table().retain(|entry| entry.memory != self.memory);
-        // SAFETY: exactly what `new` mapped, unmapped once; every slice of it borrows `self`, or the table's entry while
-        // that was locked.
+        // SAFETY: exactly what `new` mapped, unmapped once; every slice of it borrows `self`, or the table's entry
+        // while that was locked.
         let _ = unsafe { munmap(self.memory.base.cast(), self.memory.bytes.get()) };
     }
 }
@@ -147,9 +148,9 @@ fn protect(pages: &[AtomicU64]) -> io::Result<()> {
         return Ok(());
     }
     let bytes = size_of_val(pages);
-    // SAFETY: the slice is whole pages of a live mapping, and they stay readable. No store goes there afterwards: in the
-    // child of a fork nobody but this library has references to them, which it stores through only for the seats and
-    // doors of the child itself.
+    // SAFETY: the slice is whole pages of a live mapping, and they stay readable. No store goes there afterwards: in
+    // the child of a fork nobody but this library has references to them, which it stores through only for the seats
+    // and doors of the child itself.
     Ok(unsafe { mprotect(NonNull::from(pages).cast(), bytes, ProtFlags::PROT_READ) }?)
 }
 

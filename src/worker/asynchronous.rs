@@ -79,8 +79,8 @@ impl Worker {
     /// Resolves when the worker is asked to drain or its master is gone, and no connection waits any more in the queue
     /// of a socket that was taken by [`Listener::into_std`](crate::Listener::into_std): whoever got through is
     /// accepted, and whoever comes later is refused or goes to another worker. In a runtime of one thread the tasks of
-    /// accepted connections have had a turn by then, too. What else the master says is dropped; a server that reopens its logs
-    /// takes it from [`event`](Self::event) first, as below.
+    /// accepted connections have had a turn by then, too. What else the master says is dropped; a server that reopens
+    /// its logs takes it from [`event`](Self::event) first, as below.
     ///
     /// From then on hyper, and so axum, closes each connection on which it has read nothing, though its first request
     /// may be on the way. A short sleep behind `drained()` gives those clients their time; nobody new gets through

@@ -96,8 +96,8 @@ fn a_husk_closes_nothing() {
     close(raw);
 }
 
-/// In a thread with a descriptor table of its own, in which only 0, 1 and 2 are open: nothing that another test holds is
-/// copied, not even for a moment.
+/// In a thread with a descriptor table of its own, in which only 0, 1 and 2 are open: nothing that another test holds
+/// is copied, not even for a moment.
 fn with_own_table(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         // SAFETY: the other threads keep their table; this one has just begun and owns no descriptor.
