@@ -1,38 +1,30 @@
-//! The smallest server: two workers, each with its own mio loop. Try `curl http://127.0.0.1:8000/`, and `kill -9` one
-//! of them.
-use mio_cluster::mio::{Events, Interest, Poll, Token};
-use mio_cluster::{Cluster, Worker};
-use std::{collections::HashMap, io, io::Read, io::Write, process::ExitCode, time::Duration};
+//! The smallest server: two workers, each with its own loop. Try `curl http://127.0.0.1:8000/`, and `kill -9` one of
+//! them.
+use mio_cluster::{Cluster, Io, Service};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     env_logger::init_from_env(env_logger::Env::default().default_filter_or("info"));
-    Cluster::new().listen("127.0.0.1:8000").workers(2).main(serve)
+    Cluster::new().listen("127.0.0.1:8000").workers(2).main(|worker| worker.serve(Hello))
 }
 
-fn serve(mut worker: Worker) -> io::Result<()> {
-    let body = format!("Hello from worker {}\n", worker.id());
-    let answer = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    let (mut poll, mut events, mut listener) = (Poll::new()?, Events::with_capacity(256), worker.listen()?);
-    poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
-    let (mut clients, mut last) = (HashMap::new(), Token(0));
-    loop {
-        let draining = worker.is_draining(); // asked before the accepts: nobody comes after the last of them
-        while let Ok((mut client, _)) = listener.accept() {
-            last.0 += 1;
-            poll.registry().register(&mut client, last, Interest::READABLE)?;
-            clients.insert(last, client);
+struct Hello;
+
+impl Service for Hello {
+    type Conn = ();
+
+    fn opened(&mut self, _io: &mut Io<'_>) {}
+
+    /// Greets after each request's head. A protocol of your own reads its messages here; for HTTP see `http_server`.
+    fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {
+        let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return 0 };
+        let body = format!("Hello from worker {}\n", io.worker().1);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        io.write(head.as_bytes());
+        io.write(body.as_bytes());
+        if io.is_draining() {
+            io.close();
         }
-        if draining && clients.is_empty() {
-            return Ok(());
-        }
-        worker.poll(&mut poll, &mut events, draining.then_some(Duration::from_secs(1)))?;
-        if draining && events.is_empty() {
-            return Ok(()); // who asked nothing for a second has nothing on its way
-        }
-        for mut client in events.iter().filter_map(|event| clients.remove(&event.token())) {
-            if client.read(&mut [0; 4096]).is_ok() {
-                let _ = client.write_all(answer.as_bytes()); // a client that left is no error
-            }
-        }
+        end + 4
     }
 }

@@ -83,6 +83,9 @@ mod channel;
 mod master;
 mod worker;
 
+// F4, too: the worker's managed loop.
+mod serve;
+
 // F5: the builder.
 mod cluster;
 
@@ -99,6 +102,7 @@ pub use id::{Signal, Slot, WorkerId};
 pub use master::Master;
 pub use role::{is_master, is_worker};
 pub use scoreboard::{DoorStats, Row, Scoreboard, Totals, WorkerStats};
+pub use serve::{Closed, Deadline, Io, Key, Layer, Mailbox, Posted, Serve, Service, SourceId, TimerId, Turn};
 pub use worker::{Listener, Worker, WorkerExit, WorkerHandle};
 
 #[cfg(doctest)]

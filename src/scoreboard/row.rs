@@ -80,6 +80,14 @@ impl Row {
         self.seat.requests(count);
     }
 
+    pub(crate) fn closed_because(&self, _why: &crate::serve::Closed) {
+        self.seat.closed();
+    }
+    pub(crate) fn full(&self, _full: bool) {}
+    pub(crate) fn shed(&self) {
+        self.seat.closed();
+    }
+
     /// A cell of the program's own, 0 in every new process. The scoreboard adds cells up over the processes of a slot,
     /// and over slots, so keep counts in them.
     ///

@@ -225,7 +225,12 @@ impl Control {
 
     /// The bell rings for events that only the program can take.
     pub(super) fn waits_for_the_program(&self) -> bool {
-        self.bell.rings_for(bell::EVENTS) && !self.seat.is_draining()
+        self.has_events() && !self.seat.is_draining()
+    }
+
+    /// The program takes events, and there are some.
+    pub(super) fn has_events(&self) -> bool {
+        self.bell.rings_for(bell::EVENTS)
     }
 
     /// "I am leaving", from any thread: tells the master, and the loop, even if it sleeps.

@@ -20,7 +20,7 @@ use std::{
     marker::PhantomData,
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use self::{
@@ -229,10 +229,24 @@ impl Worker {
         events: &mut mio::Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
+        self.poll_busily(poll, events, timeout, Duration::ZERO)
+    }
+
+    /// As `poll`; looks for events again and again for the time of `busy` before it sleeps.
+    pub(crate) fn poll_busily(
+        &mut self,
+        poll: &mut mio::Poll,
+        events: &mut mio::Events,
+        timeout: Option<Duration>,
+        busy: Duration,
+    ) -> io::Result<()> {
         self.control.check_process()?;
         self.control.settle();
         self.control.seat().idle();
-        let polled = poll.poll(events, timeout);
+        let polled = match look(poll, events, timeout.map_or(busy, |timeout| busy.min(timeout))) {
+            Ok(()) if events.is_empty() => poll.poll(events, timeout),
+            looked => looked,
+        };
         self.control.seat().busy();
         match polled {
             Ok(()) => {}
@@ -240,6 +254,11 @@ impl Worker {
             Err(error) => return Err(error),
         }
         Ok(self.control.turn_if_due()?)
+    }
+
+    /// Whether [`next_event`](Self::next_event) has something, for one relaxed load.
+    pub(crate) fn has_events(&self) -> bool {
+        self.control.has_events()
     }
 
     /// Reads what the master has sent; never blocks. Call it when this worker's descriptor is readable;
@@ -310,6 +329,19 @@ impl AsFd for Worker {
 }
 
 pollable!(Worker);
+
+/// Looks for events without sleeping, at least once if there is time at all.
+fn look(poll: &mut mio::Poll, events: &mut mio::Events, time: Duration) -> io::Result<()> {
+    events.clear();
+    if time.is_zero() {
+        return Ok(());
+    }
+    let start = Instant::now();
+    while events.is_empty() && start.elapsed() < time {
+        poll.poll(events, Some(Duration::ZERO))?;
+    }
+    Ok(())
+}
 
 /// A door beside a claim of this process.
 fn open(bind: &Bind, owner: u32) -> Result<Owned> {

@@ -238,6 +238,16 @@ impl Listener {
         Ok(bare.into())
     }
 
+    /// `accept` has found no room for a connection that waits.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.pause.is_on()
+    }
+
+    /// `accept` says `WouldBlock` for ever.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
     fn accept_by<T>(&self, accept: impl Fn(&mio::net::TcpListener) -> io::Result<T>) -> io::Result<T> {
         self.check_process()?;
         self.control.settle();

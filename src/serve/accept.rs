@@ -1,0 +1,150 @@
+//! The worker's doors: accepts a bounded number per turn, stops while the worker is full, and tells clients that have
+//! waited too long for a descriptor that they should go elsewhere.
+
+use std::{fs::File, io, net::SocketAddr};
+
+use mio::{Interest, Registry, net::TcpStream};
+
+use super::table::Target;
+use crate::{
+    error::{Error, Result},
+    worker::{Listener, Worker},
+};
+
+pub(super) struct Doors {
+    doors: Vec<Door>,
+    /// Given up for a moment so that a client can be turned away when there is no other descriptor.
+    reserve: Option<File>,
+    /// In milliseconds; `None`: nobody is turned away.
+    shed_after: Option<u64>,
+}
+
+struct Door {
+    listener: Listener,
+    address: u16,
+    /// Clients have sent something before they are accepted.
+    is_deferred: bool,
+    queue: Queue,
+    /// Since when there is no descriptor for those who wait, in the clock's milliseconds.
+    short_since: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Queue {
+    /// An event will tell.
+    Empty,
+    /// There may be more.
+    Waiting,
+    /// It was shut: the worker drains and nobody waits.
+    Gone,
+}
+
+/// Who was accepted.
+pub(super) struct Guest {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) address: u16,
+    /// Its first bytes are there.
+    pub(super) is_deferred: bool,
+    /// To be turned away.
+    pub(super) is_shed: bool,
+}
+
+impl Doors {
+    /// At all addresses of the cluster.
+    pub(super) fn open(worker: &mut Worker, registry: &Registry, shed_after: Option<u64>) -> Result<Self> {
+        let names: Vec<String> = worker.addresses().iter().map(|address| address.name().to_owned()).collect();
+        let doors = (0..).zip(&names).map(|(address, name)| Door::open(worker, name, address, registry));
+        Ok(Self { doors: doors.collect::<Result<_>>()?, reserve: reserve(), shed_after })
+    }
+
+    /// An event tells that somebody waits.
+    pub(super) fn knock(&mut self, address: u16) {
+        if let Some(door) = self.doors.get_mut(usize::from(address)) {
+            door.knock();
+        }
+    }
+
+    /// There may be room again, or the end is to be found.
+    pub(super) fn knock_all(&mut self) {
+        self.doors.iter_mut().for_each(Door::knock);
+    }
+
+    /// Whether somebody may wait whom no event will announce.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.doors.iter().any(|door| door.queue == Queue::Waiting)
+    }
+
+    pub(super) fn are_gone(&self) -> bool {
+        self.doors.iter().all(|door| door.queue == Queue::Gone)
+    }
+
+    /// The next client of the door at this place; those who have opened a connection each get their answers in between,
+    /// so not more than `ACCEPTS` of them are asked for in one turn.
+    pub(super) fn accept(&mut self, place: usize, now: u64) -> io::Result<Option<Guest>> {
+        let Some(door) = self.doors.get_mut(place).filter(|door| door.queue == Queue::Waiting) else {
+            return Ok(None);
+        };
+        let guest = door.accept()?;
+        if guest.is_some() {
+            door.short_since = None;
+        } else if door.listener.is_paused() {
+            let since = *door.short_since.get_or_insert(now);
+            let overdue = self.shed_after.is_some_and(|limit| now.saturating_sub(since) >= limit);
+            if overdue && self.reserve.take().is_some() {
+                let guest = door.accept()?;
+                return Ok(guest.map(|guest| Guest { is_shed: true, ..guest }));
+            }
+        } else {
+            door.short_since = None;
+        }
+        Ok(guest)
+    }
+
+    /// Somebody was turned away, or a connection is closed.
+    pub(super) fn restock(&mut self) {
+        if self.reserve.is_none() {
+            self.reserve = reserve();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.doors.len()
+    }
+}
+
+impl Door {
+    fn open(worker: &mut Worker, name: &str, address: u16, registry: &Registry) -> Result<Self> {
+        let mut listener = worker.listen_on(name)?;
+        let watched = registry.register(&mut listener, Target::Door(address).token(), Interest::READABLE);
+        watched.map_err(|error| Error::system("watching the listener", error))?;
+        Ok(Self { listener, address, is_deferred: false, queue: Queue::Waiting, short_since: None })
+    }
+
+    fn knock(&mut self) {
+        if self.queue == Queue::Empty {
+            self.queue = Queue::Waiting;
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<Option<Guest>> {
+        match self.listener.accept() {
+            Ok((stream, peer)) => {
+                let Self { address, is_deferred, .. } = *self;
+                Ok(Some(Guest { stream, peer, address, is_deferred, is_shed: false }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.queue = if self.listener.is_shut() { Queue::Gone } else { Queue::Empty };
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Connections per turn and door.
+pub(super) const ACCEPTS: usize = 64;

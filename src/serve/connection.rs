@@ -1,0 +1,239 @@
+//! What the loop knows of one connection.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr},
+};
+
+use mio::{event::Event, net::TcpStream};
+
+use super::{
+    io::End,
+    service::{Closed, Deadline},
+    table::Key,
+};
+
+/// A connection and the service's state of it.
+pub(super) struct Connection<C> {
+    pub(super) head: Head,
+    pub(super) conn: C,
+}
+
+pub(super) struct Head {
+    pub(super) stream: TcpStream,
+    pub(super) key: Key,
+    pub(super) peer: SocketAddr,
+    /// By the place in the builder's order.
+    pub(super) address: u16,
+    pub(super) phase: Phase,
+    pub(super) reading: Reading,
+    /// Received and not consumed.
+    pub(super) input: Vec<u8>,
+    /// Some of `input` was not shown, because the output was full.
+    pub(super) unshown: bool,
+    /// Written by the service and not sent, from `sent` on.
+    pub(super) output: Vec<u8>,
+    pub(super) sent: usize,
+    /// The kernel took less than it was given: an event will tell when it takes more.
+    pub(super) blocked: bool,
+    /// Not read until the output has gone down to the low-water mark.
+    pub(super) paused: bool,
+    pub(super) wants_flushed: bool,
+    pub(super) in_request: bool,
+    /// In the list of those that go on in the next turn.
+    pub(super) listed: bool,
+    /// Why it is closing.
+    pub(super) cause: Cause,
+    /// Jobs that have not come back.
+    pub(super) jobs: u32,
+    /// What it waits for, and since when, in the clock's milliseconds.
+    pub(super) waits: Waits,
+    pub(super) since: u64,
+    /// Of the service, likewise; `NEVER` if none is set.
+    pub(super) own_deadline: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Open,
+    /// The last output is written; what the peer still sends is not read.
+    Closing {
+        linger: bool,
+    },
+    /// All is sent and the sending half is shut: what still comes is dropped until the peer closes.
+    Lingering,
+}
+
+/// What is known of the socket's input; an edge-triggered event tells of it once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reading {
+    /// Everything was read; an event will tell of more.
+    Drained,
+    Ready,
+    /// The end was announced, or an error: reading goes on until it comes, as no further event does.
+    ReadyToEnd,
+    Ended,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    Service,
+    /// The service has closed it because of this.
+    Deadline(Deadline),
+}
+
+/// What a connection can be waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waits {
+    For(Deadline),
+    Linger,
+    /// For the service's own: a job of it runs.
+    Job,
+}
+
+impl Head {
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr, address: u16, key: Key, now: u64) -> Self {
+        Self {
+            stream,
+            key,
+            peer,
+            address,
+            phase: Phase::Open,
+            reading: Reading::Drained,
+            input: Vec::new(),
+            unshown: false,
+            output: Vec::new(),
+            sent: 0,
+            blocked: false,
+            paused: false,
+            wants_flushed: false,
+            in_request: false,
+            listed: false,
+            cause: Cause::Service,
+            jobs: 0,
+            waits: Waits::For(Deadline::FirstByte),
+            since: now,
+            own_deadline: NEVER,
+        }
+    }
+
+    pub(super) fn note(&mut self, event: &Event) {
+        if event.is_writable() || event.is_write_closed() || event.is_error() {
+            self.blocked = false;
+        }
+        if self.reading == Reading::Ended {
+            return;
+        }
+        if event.is_read_closed() || event.is_error() {
+            self.reading = Reading::ReadyToEnd;
+        } else if event.is_readable() && self.reading == Reading::Drained {
+            self.reading = Reading::Ready;
+        }
+    }
+
+    /// One read; a short one has emptied the socket, and whatever comes later raises a new event. 0: nothing there, or
+    /// the end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Closed> {
+        let read = loop {
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
+            Ok(0) => self.reading = Reading::Ended,
+            Ok(count) => {
+                if count < buffer.len() && self.reading == Reading::Ready {
+                    self.reading = Reading::Drained;
+                }
+                return Ok(count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.reading = Reading::Drained,
+            Err(error) => return Err(why(error)),
+        }
+        Ok(0)
+    }
+
+    /// One write of what waits in `out` behind `sent`; returns whether the kernel took something.
+    pub(super) fn send(&mut self, out: &mut Vec<u8>) -> Result<bool, Closed> {
+        let sent = loop {
+            match self.stream.write(&out[self.sent..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => break sent,
+            }
+        };
+        let count = match sent {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(why(error)),
+        };
+        self.sent += count;
+        if self.sent == out.len() {
+            out.clear();
+            self.sent = 0;
+        } else {
+            self.blocked = true;
+            // Moves no byte more than once per byte sent.
+            if self.sent > out.len() / 2 {
+                out.drain(..self.sent);
+                self.sent = 0;
+            }
+        }
+        Ok(count > 0)
+    }
+
+    pub(super) fn shut(&mut self) -> Result<(), Closed> {
+        self.phase = Phase::Lingering;
+        self.stream.shutdown(Shutdown::Write).map_err(why)
+    }
+
+    /// As the service wants.
+    pub(super) fn end(&mut self, end: End) {
+        let linger = end == End::Lingering;
+        self.phase = match self.phase {
+            Phase::Open => Phase::Closing { linger },
+            Phase::Closing { linger: before } => Phase::Closing { linger: linger || before },
+            Phase::Lingering => Phase::Lingering,
+        };
+    }
+
+    /// In order, or as the service wanted.
+    pub(super) fn closed(&self) -> Closed {
+        match self.cause {
+            Cause::Deadline(which) => Closed::TimedOut(which),
+            Cause::Service if self.reading == Reading::Ended && self.phase != Phase::Lingering => Closed::ByPeer,
+            Cause::Service => Closed::ByService,
+        }
+    }
+
+    /// What it waits for now.
+    pub(super) fn wait(&self) -> Waits {
+        let unsent = self.output.len() > self.sent;
+        match self.phase {
+            Phase::Lingering => Waits::Linger,
+            Phase::Open | Phase::Closing { .. } if unsent => Waits::For(Deadline::Write),
+            Phase::Open | Phase::Closing { .. } if self.jobs > 0 => Waits::Job,
+            Phase::Open | Phase::Closing { .. } if self.in_request || !self.input.is_empty() => {
+                Waits::For(Deadline::Request)
+            }
+            Phase::Open | Phase::Closing { .. } => match self.waits {
+                Waits::For(Deadline::FirstByte) => self.waits,
+                Waits::For(_) | Waits::Linger | Waits::Job => Waits::For(Deadline::Idle),
+            },
+        }
+    }
+
+    /// Closing now would lose nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.waits, Waits::For(Deadline::FirstByte | Deadline::Idle))
+    }
+}
+
+fn why(error: io::Error) -> Closed {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Closed::Reset,
+        _other => Closed::Failed(error),
+    }
+}
+
+pub(super) const NEVER: u64 = u64::MAX;

@@ -1,0 +1,277 @@
+//! Moves the bytes of one connection: socket → service → socket.
+//!
+//! It reads until a short read, shows the input to the service as long as that consumes some of it, and writes all
+//! answers with one call. Each turn does a bounded amount of work per connection; one that has more is
+//! [`Progress::Unfinished`] and goes on in the next turn, without an event.
+
+use std::{mem, time::Duration};
+
+use socket2::SockRef;
+
+use super::{
+    buffers::Buffers,
+    connection::{Cause, Connection, Head, Phase, Reading, Waits},
+    io::{Below, End, Io, Wish},
+    service::{Closed, Deadline, Service},
+    turn::Hub,
+};
+
+pub(super) struct Drive<'a, S: Service> {
+    pub(super) service: &'a mut S,
+    pub(super) connection: &'a mut Connection<S::Conn>,
+    pub(super) hub: &'a mut Hub,
+    pub(super) buffers: &'a mut Buffers,
+}
+
+pub(super) enum Progress {
+    /// An event or a deadline will tell when there is more to do.
+    Waiting,
+    /// There is more to do and no event will tell.
+    Unfinished,
+    Gone(Closed),
+}
+
+/// What has moved.
+#[derive(Default)]
+struct Moved {
+    received: bool,
+    consumed: bool,
+    sent: bool,
+}
+
+impl<S: Service> Drive<'_, S> {
+    /// `first`, then reads, answers and writes until nothing moves or others should have a turn.
+    pub(super) fn run(&mut self, first: impl FnOnce(&mut Self, &mut Vec<u8>) -> Result<(), Closed>) -> Progress {
+        let mut out = mem::take(&mut self.connection.head.output);
+        if out.capacity() == 0 {
+            out = self.buffers.take();
+        }
+        let mut moved = Moved::default();
+        let result = first(self, &mut out).and_then(|()| self.rounds(&mut out, &mut moved));
+        if out.is_empty() {
+            self.buffers.give_back(out);
+        } else {
+            self.connection.head.output = out;
+        }
+        match result {
+            Ok(unfinished) => {
+                self.connection.head.stamp(&moved, self.hub.clock.ms);
+                if unfinished { Progress::Unfinished } else { Progress::Waiting }
+            }
+            Err(closed) => Progress::Gone(closed),
+        }
+    }
+
+    /// What the service wants of the connection is done when this returns, except for what has to wait.
+    pub(super) fn call(
+        &mut self,
+        out: &mut Vec<u8>,
+        callback: impl FnOnce(&mut S, &mut S::Conn, &mut Io<'_>),
+    ) -> Result<(), Closed> {
+        let Connection { head, conn } = &mut *self.connection;
+        let mut wish = Wish::default();
+        let below = Below { unsent: 0, sent: head.sent };
+        let mut io = Io { head, output: out, wish: &mut wish, below, hub: self.hub };
+        callback(self.service, conn, &mut io);
+        self.head().grant(wish)
+    }
+
+    /// A deadline has passed.
+    pub(super) fn time_out(&mut self, out: &mut Vec<u8>, which: Deadline) -> Result<(), Closed> {
+        let was_open = self.head().phase == Phase::Open;
+        let now = self.hub.clock.ms;
+        self.head().since = now;
+        self.call(out, |service, conn, io| service.timed_out(conn, io, which))?;
+        match (self.head().phase, which) {
+            (Phase::Open, _) => Ok(()),
+            // The peer does not take what is there.
+            (Phase::Closing { .. } | Phase::Lingering, Deadline::Write) => Err(Closed::TimedOut(which)),
+            (Phase::Closing { .. } | Phase::Lingering, _) => {
+                if was_open {
+                    self.head().cause = Cause::Deadline(which);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn head(&mut self) -> &mut Head {
+        &mut self.connection.head
+    }
+
+    fn rounds(&mut self, out: &mut Vec<u8>, moved: &mut Moved) -> Result<bool, Closed> {
+        for _ in 0..ROUNDS {
+            if !self.round(out, moved)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether there may be more to do at once.
+    fn round(&mut self, out: &mut Vec<u8>, moved: &mut Moved) -> Result<bool, Closed> {
+        if !out.is_empty() && !self.head().blocked {
+            moved.sent |= self.head().send(out)?;
+            if out.len() - self.head().sent > self.hub.options.max_output {
+                return Err(Closed::OutputLimit);
+            }
+        }
+        if out.is_empty() && mem::take(&mut self.head().wants_flushed) {
+            self.call(out, |service, conn, io| service.flushed(conn, io))?;
+            return Ok(true);
+        }
+        match self.head().phase {
+            Phase::Open => self.take_input(out, moved),
+            Phase::Closing { linger } if out.is_empty() => self.head().finish(linger).map(|()| true),
+            Phase::Closing { .. } => Ok(false),
+            Phase::Lingering => self.connection.head.discard(&mut self.buffers.read),
+        }
+    }
+
+    fn take_input(&mut self, out: &mut Vec<u8>, moved: &mut Moved) -> Result<bool, Closed> {
+        let (low, high) = (self.hub.options.low_water, self.hub.options.high_water);
+        let head = self.head();
+        let unsent = out.len() - head.sent;
+        head.paused = if head.paused { unsent > low } else { unsent >= high };
+        if head.paused {
+            return Ok(false);
+        }
+        if head.unshown {
+            self.show(out, 0, moved)?;
+            return Ok(true);
+        }
+        match head.reading {
+            Reading::Drained | Reading::Ended => return Ok(false),
+            Reading::Ready | Reading::ReadyToEnd => {}
+        }
+        let count = self.connection.head.read(&mut self.buffers.read)?;
+        if count > 0 {
+            moved.received = true;
+            self.show(out, count, moved)?;
+        } else if self.head().reading == Reading::Ended {
+            self.call(out, |service, conn, io| service.end_of_input(conn, io))?;
+        }
+        Ok(count > 0 || !out.is_empty() || self.head().phase != Phase::Open)
+    }
+
+    /// What is left of earlier input, with `fresh` bytes of the read buffer behind it.
+    fn show(&mut self, out: &mut Vec<u8>, fresh: usize, moved: &mut Moved) -> Result<(), Closed> {
+        self.head().begins();
+        let input = if self.head().input.is_empty() {
+            let read = mem::take(&mut self.buffers.read);
+            let used = self.feed(out, &read[..fresh]);
+            let rest = used.as_ref().map_or(&[][..], |used| &read[*used..fresh]);
+            let mut input = Vec::new();
+            if !rest.is_empty() {
+                input = self.buffers.take();
+                input.extend_from_slice(rest);
+            }
+            self.buffers.read = read;
+            moved.consumed |= used? > 0;
+            input
+        } else {
+            let mut input = mem::take(&mut self.head().input);
+            input.extend_from_slice(&self.buffers.read[..fresh]);
+            let used = self.feed(out, &input)?;
+            moved.consumed |= used > 0;
+            input.drain(..used);
+            input
+        };
+        self.keep(input)
+    }
+
+    /// What was not consumed.
+    fn keep(&mut self, input: Vec<u8>) -> Result<(), Closed> {
+        if input.is_empty() || self.head().phase != Phase::Open {
+            self.buffers.give_back(input);
+            return Ok(());
+        }
+        self.head().input = input;
+        let max = self.hub.options.max_input;
+        let head = self.head();
+        if head.input.len() > max && !head.unshown { Err(Closed::InputLimit) } else { Ok(()) }
+    }
+
+    /// Shows it as long as some of it is consumed; returns how much was.
+    fn feed(&mut self, out: &mut Vec<u8>, input: &[u8]) -> Result<usize, Closed> {
+        let mut used = 0;
+        self.head().unshown = false;
+        loop {
+            let mut count = 0;
+            self.call(out, |service, conn, io| count = service.received(conn, io, &input[used..]))?;
+            // A service that counts more than it was shown has consumed all of it.
+            used += count.min(input.len() - used);
+            if count == 0 || used == input.len() || self.head().phase != Phase::Open {
+                return Ok(used);
+            }
+            if out.len() - self.head().sent >= self.hub.options.high_water {
+                self.head().unshown = true;
+                return Ok(used);
+            }
+        }
+    }
+}
+
+impl Head {
+    /// What the callback wants.
+    pub(super) fn grant(&mut self, wish: Wish) -> Result<(), Closed> {
+        self.wants_flushed |= wish.flushed;
+        match wish.end {
+            None => Ok(()),
+            Some(End::Abort) => {
+                // Without it the output is dropped all the same.
+                let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                Err(self.closed())
+            }
+            Some(end) => {
+                self.end(end);
+                Ok(())
+            }
+        }
+    }
+
+    /// The first byte is there.
+    fn begins(&mut self) {
+        if self.waits == Waits::For(Deadline::FirstByte) {
+            self.waits = Waits::For(Deadline::Idle);
+        }
+    }
+
+    /// All is sent. A socket that holds unread input must not be closed yet: the kernel would reset the connection, and
+    /// that can destroy what the peer has not read.
+    fn finish(&mut self, linger: bool) -> Result<(), Closed> {
+        match self.reading {
+            Reading::Ended => Err(self.closed()),
+            Reading::Drained if !linger => Err(self.closed()),
+            Reading::Drained | Reading::Ready | Reading::ReadyToEnd => self.shut(),
+        }
+    }
+
+    fn discard(&mut self, buffer: &mut [u8]) -> Result<bool, Closed> {
+        match self.reading {
+            Reading::Drained => return Ok(false),
+            Reading::Ended => return Err(self.closed()),
+            Reading::Ready | Reading::ReadyToEnd => {}
+        }
+        self.read(buffer)?;
+        Ok(self.reading != Reading::Drained)
+    }
+
+    /// For what it waits now, and since when.
+    fn stamp(&mut self, moved: &Moved, now: u64) {
+        let waits = self.wait();
+        let anew = match waits {
+            Waits::For(Deadline::Write) => moved.sent,
+            Waits::For(Deadline::Request) => moved.consumed && !self.in_request,
+            Waits::For(Deadline::Idle) => moved.received || moved.sent,
+            Waits::For(Deadline::FirstByte | Deadline::Own) | Waits::Linger | Waits::Job => false,
+        };
+        if anew || waits != self.waits {
+            self.waits = waits;
+            self.since = now;
+        }
+    }
+}
+
+/// Reads of one connection per turn, of up to 64 KiB each; a peer that sends without end must not keep others waiting.
+const ROUNDS: usize = 16;

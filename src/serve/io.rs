@@ -1,0 +1,232 @@
+//! What a callback can do with its connection.
+
+use std::{
+    any::Any,
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    connection::{Head, NEVER, Waits},
+    mailbox::{Mailbox, Posted},
+    service::Deadline,
+    table::Key,
+    turn::{Hub, Turn},
+};
+use crate::{
+    error::Result,
+    id::{Slot, WorkerId},
+};
+
+/// One connection, during a callback of its [`Service`](crate::Service).
+///
+/// Nothing that it does blocks or fails: what is written is kept and sent when the callback is done, and what becomes
+/// of the connection is told to [`Service::closed`](crate::Service::closed).
+pub struct Io<'a> {
+    pub(super) head: &'a mut Head,
+    pub(super) output: &'a mut Vec<u8>,
+    pub(super) wish: &'a mut Wish,
+    /// Unsent bytes below the output: those of the services that this one is layered on, less what was sent of it.
+    pub(super) below: Below,
+    pub(super) hub: &'a mut Hub,
+}
+
+/// What a callback wants to happen to the connection after it.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Wish {
+    pub(super) end: Option<End>,
+    pub(super) flushed: bool,
+}
+
+impl Wish {
+    pub(super) fn is_any(&self) -> bool {
+        self.end.is_some() || self.flushed
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Close,
+    Lingering,
+    Abort,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Below {
+    pub(super) unsent: usize,
+    pub(super) sent: usize,
+}
+
+impl Io<'_> {
+    /// Adds to the output.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// The output itself, to append to: for formatting without a copy. What is in front may be that of earlier
+    /// callbacks, and must stay.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        self.output
+    }
+
+    /// So much output waits ([`Serve::water_marks`](crate::Serve::water_marks)) that `received` should leave the rest of
+    /// its input unconsumed; it is called again when there is room.
+    pub fn is_full(&self) -> bool {
+        self.below.unsent + self.output.len() - self.below.sent >= self.hub.options.high_water
+    }
+
+    /// Closes the connection when all output is out. Input that is there or comes until then is dropped, in a way that
+    /// does not destroy the output.
+    pub fn close(&mut self) {
+        self.wish.end = self.wish.end.or(Some(End::Close));
+    }
+
+    /// As [`close`](Self::close), for an answer to a peer that is about to send more, such as the refusal of a body: the
+    /// sending half is closed, and what comes is dropped for up to a second, since closing at once would make the
+    /// kernel answer it with a reset, which can destroy what the peer has not yet read.
+    pub fn close_lingering(&mut self) {
+        if self.wish.end != Some(End::Abort) {
+            self.wish.end = Some(End::Lingering);
+        }
+    }
+
+    /// Closes at once, by a reset; output is dropped.
+    pub fn abort(&mut self) {
+        self.wish.end = Some(End::Abort);
+    }
+
+    /// Says that the peer is in the middle of a request although all its bytes were consumed, until told otherwise: the
+    /// request's deadline goes on, from the time of this call, and a drain waits for the request's end. Needed only by
+    /// a service that consumes requests piece by piece.
+    pub fn set_in_request(&mut self, on: bool) {
+        if on && !self.head.in_request {
+            (self.head.waits, self.head.since) = (Waits::For(Deadline::Request), self.hub.clock.ms);
+        }
+        self.head.in_request = on;
+    }
+
+    /// So many requests more were served, for the scoreboard.
+    pub fn requests(&mut self, count: u64) {
+        self.hub.requests += count;
+    }
+
+    /// Asks for one [`Service::flushed`](crate::Service::flushed), when all output has gone to the kernel.
+    pub fn want_flushed(&mut self) {
+        self.wish.flushed = true;
+    }
+
+    /// Calls [`Service::timed_out`](crate::Service::timed_out) with [`Deadline::Own`](crate::Deadline::Own), so long from
+    /// now, whatever happens on the connection; rounded up to milliseconds. A new one takes the place of the old one,
+    /// `None` takes it back.
+    pub fn set_deadline(&mut self, after: Option<Duration>) {
+        self.head.own_deadline = after.map_or(NEVER, |after| self.hub.clock.after(after).min(NEVER - 1));
+    }
+
+    /// Whether the worker is to leave: then this answer should be the connection's last.
+    pub fn is_draining(&self) -> bool {
+        self.hub.draining_since.is_some()
+    }
+
+    /// This connection.
+    pub fn key(&self) -> Key {
+        self.head.key
+    }
+
+    /// Where it comes from.
+    pub fn peer(&self) -> SocketAddr {
+        self.head.peer
+    }
+
+    /// The name of the address that it came to, see [`Listen::name`](crate::Listen::name).
+    pub fn address(&self) -> &str {
+        self.hub.addresses[usize::from(self.head.address)].name()
+    }
+
+    /// Which worker this is.
+    pub fn worker(&self) -> (Slot, WorkerId) {
+        (self.hub.slot, self.hub.id)
+    }
+
+    /// When this turn of the loop began; the loop reads the clock once per turn.
+    pub fn now(&self) -> Instant {
+        self.hub.clock.now
+    }
+
+    /// Runs `job` on one of the worker's threads ([`Serve::threads`](crate::Serve::threads)), for what blocks or takes
+    /// long. What it returns comes to [`Service::posted`](crate::Service::posted), unless the connection is gone by
+    /// then. Until it does, no deadline but the service's own runs, and a drain waits. If it panics, the connection is
+    /// closed.
+    ///
+    /// **Errors**: the queue is full ([`is_would_block`](crate::Error::is_would_block)): refuse the request, or close.
+    /// The worker has no threads.
+    pub fn spawn<T: Any + Send>(&mut self, job: impl FnOnce() -> T + Send + 'static) -> Result<()> {
+        self.hub.submit(self.head.key, Box::new(move || Posted::new(job())))?;
+        self.head.jobs += 1;
+        Ok(())
+    }
+
+    /// For threads of the program: sends to connections of this worker, and wakes it.
+    pub fn mailbox(&self) -> Mailbox {
+        self.hub.mailbox.clone()
+    }
+
+    /// What belongs to no connection: sources and timers of the service, values for other connections.
+    pub fn turn(&mut self) -> Turn<'_> {
+        Turn { hub: self.hub }
+    }
+
+    /// For a service that wraps another one, such as TLS: what the inner service writes, and whether it closes, goes to
+    /// `layer`; everything else is done to the connection itself.
+    pub fn layer<'b>(&'b mut self, layer: &'b mut Layer) -> Io<'b> {
+        let unsent = self.below.unsent + self.output.len() - self.below.sent;
+        Io {
+            head: self.head,
+            output: &mut layer.output,
+            wish: &mut layer.wish,
+            below: Below { unsent, sent: 0 },
+            hub: self.hub,
+        }
+    }
+}
+
+impl fmt::Debug for Io<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Io").field("key", &self.head.key).field("peer", &self.head.peer).finish_non_exhaustive()
+    }
+}
+
+/// What an inner service wanted, see [`Io::layer`].
+#[derive(Default, Debug)]
+pub struct Layer {
+    output: Vec<u8>,
+    wish: Wish,
+}
+
+impl Layer {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the inner service has written and the outer one has not yet taken out.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// The inner service has closed: the outer one should say its goodbye, and close as it was told.
+    pub fn close(&self, io: &mut Io<'_>) -> bool {
+        match self.wish.end {
+            None => return false,
+            Some(End::Close) => io.close(),
+            Some(End::Lingering) => io.close_lingering(),
+            Some(End::Abort) => io.abort(),
+        }
+        true
+    }
+
+    /// Whether the inner service waits for [`Service::flushed`](crate::Service::flushed); answers once.
+    pub fn take_want_flushed(&mut self) -> bool {
+        std::mem::take(&mut self.wish.flushed)
+    }
+}

@@ -1,0 +1,355 @@
+//! The loop: one turn after the other, until the worker has drained.
+
+use std::{
+    io::{self, Read},
+    mem,
+    net::Shutdown,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest};
+
+use super::{
+    accept::{ACCEPTS, Doors, Guest},
+    buffers::Buffers,
+    connection::{Connection, Head, NEVER, Phase, Reading},
+    deadlines::{Due, Limits},
+    drive::{Drive, Progress},
+    io::{Below, Io, Wish},
+    mailbox::{Inbox, Letter},
+    options::Serve,
+    service::{Closed, Deadline, Service},
+    table::{Key, Table, Target},
+    turn::{Hub, Turn},
+    wheel::Wheel,
+};
+use crate::{
+    error::{Error, Result},
+    worker::Worker,
+};
+
+pub(super) struct Loop<S: Service> {
+    worker: Worker,
+    service: S,
+    hub: Hub,
+    inbox: Inbox,
+    doors: Doors,
+    connections: Table<Connection<S::Conn>>,
+    limits: Limits,
+    wheel: Wheel,
+    buffers: Buffers,
+    /// Had more to do than one turn allows.
+    unfinished: Vec<Key>,
+}
+
+impl<S: Service> Loop<S> {
+    pub(super) fn new(mut worker: Worker, options: Serve, service: S) -> Result<Self> {
+        options.check()?;
+        let limits = Limits::new(&options);
+        let shed_after = options.shed_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(NEVER));
+        let (hub, inbox) = Hub::new(&worker, options)?;
+        let watched = hub.poll.registry().register(&mut worker, Target::Worker.token(), Interest::READABLE);
+        watched.map_err(|error| Error::system("watching the worker", error))?;
+        let doors = Doors::open(&mut worker, hub.poll.registry(), shed_after)?;
+        Ok(Self {
+            worker,
+            service,
+            hub,
+            inbox,
+            doors,
+            connections: Table::new(),
+            limits,
+            wheel: Wheel::new(),
+            buffers: Buffers::new(),
+            unfinished: Vec::new(),
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<()> {
+        let started = self.service.started(&mut Turn { hub: &mut self.hub });
+        started.map_err(|error| Error::system("starting the service", error))?;
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.is_finished() {
+            let (timeout, busy) = (self.timeout(), self.hub.options.busy_poll);
+            let polled = self.worker.poll_busily(&mut self.hub.poll, &mut events, timeout, busy);
+            polled.map_err(|error| Error::system("waiting for events", error))?;
+            self.turn(&events)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &Events) -> Result<()> {
+        self.hub.clock.turn(Instant::now());
+        self.notice_drain();
+        for key in mem::take(&mut self.unfinished) {
+            self.go_on(key);
+        }
+        for event in events {
+            match Target::of(event.token()) {
+                Target::Connection(key) => {
+                    if let Some(connection) = self.connections.find(key) {
+                        connection.head.note(event);
+                        self.work(key);
+                    }
+                }
+                Target::Door(address) => self.doors.knock(address),
+                Target::Source(id) => {
+                    self.service.ready(&mut Turn { hub: &mut self.hub }, super::turn::SourceId(id), event);
+                }
+                Target::Worker | Target::Waker => {}
+            }
+        }
+        self.accept()?;
+        self.deliver();
+        self.end_deadlines();
+        self.end_timers();
+        self.hear();
+        self.count();
+        Ok(())
+    }
+
+    fn is_finished(&self) -> bool {
+        self.hub.draining_since.is_some() && self.connections.len() == 0 && self.doors.are_gone()
+    }
+
+    /// How long the next poll may wait; an idle worker has no deadline and is woken by nothing.
+    fn timeout(&self) -> Option<Duration> {
+        let more = !self.unfinished.is_empty() || !self.hub.posts.is_empty();
+        if more || (self.doors.is_waiting() && !self.is_full()) {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.wheel.next(), self.hub.timers.next()].into_iter().flatten().min()?;
+        Some(self.hub.clock.until(next))
+    }
+
+    fn is_full(&self) -> bool {
+        self.connections.len() >= self.hub.options.max_connections
+    }
+
+    fn notice_drain(&mut self) {
+        if self.hub.draining_since.is_some() || !self.worker.is_draining() {
+            return;
+        }
+        self.hub.draining_since = Some(self.hub.clock.ms);
+        log::debug!(
+            target: TARGET,
+            "worker {} drains, open connections: {}",
+            self.worker.id(),
+            self.connections.len()
+        );
+        self.doors.knock_all();
+        for key in self.connections.keys() {
+            self.drive(key, |drive, out| match drive.connection.head.phase {
+                Phase::Open => drive.call(out, |service, conn, io| service.draining(conn, io)),
+                Phase::Closing { .. } | Phase::Lingering => Ok(()),
+            });
+        }
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        for place in 0..self.doors.len() {
+            for _ in 0..ACCEPTS {
+                if self.is_full() {
+                    break;
+                }
+                let accepted = self.doors.accept(place, self.hub.clock.ms);
+                match accepted.map_err(|error| Error::system("accepting connections", error))? {
+                    Some(guest) if guest.is_shed => self.shed(guest),
+                    Some(guest) => self.open(guest),
+                    None => break,
+                }
+            }
+        }
+        self.hub.row.full(self.is_full());
+        Ok(())
+    }
+
+    fn open(&mut self, guest: Guest) {
+        let Some(key) = self.connections.next_key() else {
+            log::warn!(target: TARGET, "a connection is dropped: no more than {} can be open", self.connections.len());
+            return self.hub.row.closed_because(&Closed::Failed(io::ErrorKind::OutOfMemory.into()));
+        };
+        let mut head = Head::new(guest.stream, guest.peer, guest.address, key, self.hub.clock.ms);
+        if guest.is_deferred {
+            head.reading = Reading::Ready;
+        }
+        let (mut out, mut wish) = (self.buffers.take(), Wish::default());
+        self.hub.open += 1;
+        let below = Below::default();
+        let mut io = Io { head: &mut head, output: &mut out, wish: &mut wish, below, hub: &mut self.hub };
+        let conn = self.service.opened(&mut io);
+        let to_do = guest.is_deferred || !out.is_empty() || wish.is_any();
+        if out.is_empty() {
+            self.buffers.give_back(out);
+        } else {
+            head.output = out;
+        }
+        self.connections.insert(key, Connection { head, conn });
+        if to_do {
+            self.drive(key, |drive, _out| drive.connection.head.grant(wish));
+        } else {
+            self.look_later(key);
+        }
+        self.watch(key);
+    }
+
+    /// One registration, for as long as the connection lives. One that is gone by now needs none.
+    fn watch(&mut self, key: Key) {
+        let Some(connection) = self.connections.find(key) else { return };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Target::Connection(key).token();
+        if let Err(error) = self.hub.poll.registry().register(&mut connection.head.stream, token, interest) {
+            log::warn!(target: TARGET, "a connection is dropped, watching it failed: {error}");
+            self.close(key, Closed::Failed(error));
+        }
+    }
+
+    /// There is no descriptor for this client: it is told so by a connection that ends, not by one that hangs.
+    fn shed(&mut self, mut guest: Guest) {
+        // What it has sent would turn the end into a reset.
+        let _ = guest.stream.read(&mut self.buffers.read);
+        let _ = guest.stream.shutdown(Shutdown::Write);
+        drop(guest);
+        self.hub.row.shed();
+        self.doors.restock();
+    }
+
+    fn work(&mut self, key: Key) {
+        self.drive(key, |_drive, _out| Ok(()));
+    }
+
+    fn go_on(&mut self, key: Key) {
+        if let Some(connection) = self.connections.find(key) {
+            connection.head.listed = false;
+            self.work(key);
+        }
+    }
+
+    fn drive(&mut self, key: Key, first: impl FnOnce(&mut Drive<'_, S>, &mut Vec<u8>) -> Result<(), Closed>) {
+        let Some(connection) = self.connections.find(key) else { return };
+        let (service, hub, buffers) = (&mut self.service, &mut self.hub, &mut self.buffers);
+        match (Drive { service, connection, hub, buffers }).run(first) {
+            Progress::Waiting => self.look_later(key),
+            Progress::Unfinished => {
+                self.list(key);
+                self.look_later(key);
+            }
+            Progress::Gone(why) => self.close(key, why),
+        }
+    }
+
+    fn list(&mut self, key: Key) {
+        if let Some(connection) = self.connections.find(key) {
+            if !mem::replace(&mut connection.head.listed, true) {
+                self.unfinished.push(key);
+            }
+        }
+    }
+
+    /// A deadline that has only moved later is left where it is, and moved when it comes.
+    fn look_later(&mut self, key: Key) {
+        let Some(connection) = self.connections.find(key) else { return };
+        let (when, _) = self.limits.due(&connection.head, self.hub.draining_since);
+        if when < self.wheel.when(key.index).unwrap_or(NEVER) {
+            self.wheel.set(key.index, when);
+        }
+    }
+
+    fn close(&mut self, key: Key, why: Closed) {
+        let Some(Connection { head, conn }) = self.connections.remove(key) else { return };
+        self.wheel.remove(key.index);
+        // First of all: closing it takes it out of the poll, too.
+        drop(head.stream);
+        self.buffers.give_back(head.input);
+        self.buffers.give_back(head.output);
+        self.hub.open -= 1;
+        self.hub.row.closed_because(&why);
+        self.service.closed(conn, &mut Turn { hub: &mut self.hub }, why);
+        // There is room, and a descriptor.
+        self.doors.restock();
+    }
+
+    /// What was sent to connections, from callbacks and from threads.
+    fn deliver(&mut self) {
+        // What these cause waits for the next turn.
+        for _ in 0..self.hub.posts.len() {
+            if let Some((key, value)) = self.hub.posts.pop_front() {
+                self.post(key, Letter::Value(value));
+            }
+        }
+        while let Some((key, letter)) = self.inbox.next() {
+            self.post(key, letter);
+        }
+    }
+
+    fn post(&mut self, key: Key, letter: Letter) {
+        self.drive(key, |drive, out| {
+            let head = &mut drive.connection.head;
+            let value = match letter {
+                Letter::Value(value) => value,
+                Letter::Done(result) => {
+                    head.jobs -= 1;
+                    result.map_err(|panic| Closed::Failed(io::Error::other(panic)))?
+                }
+            };
+            match head.phase {
+                Phase::Open => drive.call(out, |service, conn, io| service.posted(conn, io, value)),
+                Phase::Closing { .. } | Phase::Lingering => Ok(()),
+            }
+        });
+    }
+
+    fn end_deadlines(&mut self) {
+        let now = self.hub.clock.ms;
+        while let Some(index) = self.wheel.expired(now) {
+            let Some(connection) = self.connections.at(index) else { continue };
+            let head = &mut connection.head;
+            let (key, (when, due)) = (head.key, self.limits.due(head, self.hub.draining_since));
+            if when > now {
+                if when != NEVER {
+                    self.wheel.set(index, when);
+                }
+                continue;
+            }
+            match due {
+                Due::Deadline(which) => {
+                    if which == Deadline::Own {
+                        head.own_deadline = NEVER;
+                    }
+                    self.drive(key, |drive, out| drive.time_out(out, which));
+                }
+                Due::Linger => {
+                    let why = head.closed();
+                    self.close(key, why);
+                }
+                Due::Grace => self.close(key, Closed::Drained),
+            }
+        }
+    }
+
+    fn end_timers(&mut self) {
+        while let Some(id) = self.hub.timers.pop(self.hub.clock.ms) {
+            self.service.timer(&mut Turn { hub: &mut self.hub }, id);
+        }
+    }
+
+    fn hear(&mut self) {
+        while self.worker.has_events() {
+            match self.worker.next_event() {
+                Some(event) => self.service.event(&mut Turn { hub: &mut self.hub }, event),
+                None => break,
+            }
+        }
+    }
+
+    fn count(&mut self) {
+        match mem::take(&mut self.hub.requests) {
+            0 => {}
+            requests => self.hub.row.requests(requests),
+        }
+    }
+}
+
+const TARGET: &str = "mio_cluster::worker";
+
+const EVENTS: usize = 1024;

@@ -1,0 +1,279 @@
+//! What callbacks can do besides writing to a connection, and what all connections of a worker share.
+
+use std::{
+    any::Any,
+    collections::{BTreeSet, HashMap, VecDeque},
+    fmt, io,
+    time::{Duration, Instant},
+};
+
+use mio::{Interest, Poll, Registry, Waker, event::Source};
+
+use super::{
+    mailbox::{Inbox, Mailbox, Posted},
+    options::Serve,
+    pool::Pool,
+    table::{Key, MAX_INDEX, Target},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    event::Address,
+    id::{Slot, WorkerId},
+    scoreboard::Row,
+    worker::{Worker, WorkerHandle},
+};
+
+/// The worker's loop, as callbacks of a [`Service`](crate::Service) that belong to no connection see it, and
+/// [`Io::turn`](crate::Io::turn) of those that do.
+pub struct Turn<'a> {
+    pub(super) hub: &'a mut Hub,
+}
+
+/// A source of the service's own; any number, chosen by the service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SourceId(pub u32);
+
+/// A timer of the service; any number, chosen by the service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TimerId(pub u32);
+
+impl Turn<'_> {
+    /// Watches a source of the service's own in the worker's `Poll`; its events come to
+    /// [`Service::ready`](crate::Service::ready).
+    ///
+    /// **Errors**: those of [`Registry::register`].
+    pub fn register(&self, source: &mut impl Source, id: SourceId, interest: Interest) -> io::Result<()> {
+        self.registry().register(source, token(id)?, interest)
+    }
+
+    /// **Errors**: those of [`Registry::reregister`].
+    pub fn reregister(&self, source: &mut impl Source, id: SourceId, interest: Interest) -> io::Result<()> {
+        self.registry().reregister(source, token(id)?, interest)
+    }
+
+    /// **Errors**: those of [`Registry::deregister`].
+    pub fn deregister(&self, source: &mut impl Source) -> io::Result<()> {
+        self.registry().deregister(source)
+    }
+
+    /// Calls [`Service::timer`](crate::Service::timer) once, so long from now, rounded up to milliseconds; `None` takes
+    /// the timer back. A timer that is set again is moved.
+    pub fn set_timer(&mut self, id: TimerId, after: Option<Duration>) {
+        let when = after.map(|after| self.hub.clock.after(after));
+        self.hub.timers.set(id, when);
+    }
+
+    /// Sends a value to a connection of this worker: it comes to [`Service::posted`](crate::Service::posted) in this turn
+    /// or the next. If the connection is gone or closing, the value is dropped.
+    pub fn post<T: Any + Send>(&mut self, to: Key, value: T) {
+        self.hub.posts.push_back((to, Posted::new(value)));
+    }
+
+    /// For threads of the program: sends to connections of this worker, and wakes it.
+    pub fn mailbox(&self) -> Mailbox {
+        self.hub.mailbox.clone()
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.hub.open
+    }
+
+    /// The worker's line of the scoreboard.
+    pub fn row(&self) -> &Row {
+        &self.hub.row
+    }
+
+    /// Which worker this is.
+    pub fn worker(&self) -> (Slot, WorkerId) {
+        (self.hub.slot, self.hub.id)
+    }
+
+    /// Whether the worker is to leave.
+    pub fn is_draining(&self) -> bool {
+        self.hub.draining_since.is_some()
+    }
+
+    /// When this turn began; the loop reads the clock once per turn.
+    pub fn now(&self) -> Instant {
+        self.hub.clock.now
+    }
+
+    /// "I am leaving", see [`Worker::disconnect`]: the worker drains, and `serve` returns after that.
+    ///
+    /// **Errors**: the master is gone.
+    pub fn disconnect(&self) -> Result<()> {
+        self.hub.handle.disconnect()
+    }
+
+    fn registry(&self) -> &Registry {
+        self.hub.poll.registry()
+    }
+}
+
+impl fmt::Debug for Turn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn").field("worker", &self.hub.id).finish_non_exhaustive()
+    }
+}
+
+/// What all connections of a worker share.
+pub(super) struct Hub {
+    pub(super) poll: Poll,
+    pub(super) options: Serve,
+    pub(super) clock: Clock,
+    pub(super) timers: Timers,
+    /// From callbacks to connections; values from threads come through the inbox.
+    pub(super) posts: VecDeque<(Key, Posted)>,
+    pub(super) mailbox: Mailbox,
+    pool: Option<Pool>,
+    pub(super) addresses: Vec<Address>,
+    pub(super) row: Row,
+    /// Not yet on the scoreboard.
+    pub(super) requests: u64,
+    pub(super) open: usize,
+    pub(super) draining_since: Option<u64>,
+    handle: WorkerHandle,
+    pub(super) slot: Slot,
+    pub(super) id: WorkerId,
+}
+
+impl Hub {
+    pub(super) fn new(worker: &Worker, options: Serve) -> Result<(Self, Inbox)> {
+        let step = |error| Error::system("creating the worker's poll", error);
+        let poll = Poll::new().map_err(step)?;
+        let waker = Waker::new(poll.registry(), Target::Waker.token()).map_err(step)?;
+        let (mailbox, inbox) = Mailbox::new(waker);
+        let pool = match options.threads {
+            0 => None,
+            threads => Some(Pool::start(threads, options.queue, mailbox.clone())?),
+        };
+        let hub = Self {
+            poll,
+            options,
+            clock: Clock::new(Instant::now()),
+            timers: Timers::default(),
+            posts: VecDeque::new(),
+            mailbox,
+            pool,
+            addresses: worker.addresses().to_vec(),
+            row: worker.row(),
+            requests: 0,
+            open: 0,
+            draining_since: None,
+            handle: worker.handle(),
+            slot: worker.slot(),
+            id: worker.id(),
+        };
+        Ok((hub, inbox))
+    }
+
+    pub(super) fn submit(&self, key: Key, job: Job) -> Result<()> {
+        match &self.pool {
+            Some(pool) => pool.submit(key, job),
+            None => Err(Error::new(
+                Kind::InvalidConfig,
+                "spawn: this worker has no threads, ask for them by Serve::threads",
+            )),
+        }
+    }
+}
+
+/// What a thread of the pool runs.
+pub(super) type Job = Box<dyn FnOnce() -> Posted + Send>;
+
+/// Time of the turn; deadlines count milliseconds from the start of the loop.
+pub(super) struct Clock {
+    started: Instant,
+    pub(super) now: Instant,
+    pub(super) ms: u64,
+}
+
+impl Clock {
+    fn new(now: Instant) -> Self {
+        Self { started: now, now, ms: 0 }
+    }
+
+    pub(super) fn turn(&mut self, now: Instant) {
+        self.now = now;
+        self.ms = ms(now.saturating_duration_since(self.started));
+    }
+
+    /// Never early.
+    pub(super) fn after(&self, time: Duration) -> u64 {
+        ms((self.now - self.started).saturating_add(time).saturating_add(ALMOST_A_MS))
+    }
+
+    /// From now on.
+    pub(super) fn until(&self, when: u64) -> Duration {
+        (self.started + Duration::from_millis(when)).saturating_duration_since(self.now)
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The service's own: few, so a tree will do.
+#[derive(Default)]
+pub(super) struct Timers {
+    when: HashMap<TimerId, u64>,
+    order: BTreeSet<(u64, TimerId)>,
+}
+
+impl Timers {
+    fn set(&mut self, id: TimerId, when: Option<u64>) {
+        let before = match when {
+            Some(when) => {
+                self.order.insert((when, id));
+                self.when.insert(id, when).filter(|before| *before != when)
+            }
+            None => self.when.remove(&id),
+        };
+        if let Some(before) = before {
+            self.order.remove(&(before, id));
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<u64> {
+        self.order.first().map(|(when, _)| *when)
+    }
+
+    pub(super) fn pop(&mut self, now: u64) -> Option<TimerId> {
+        let (when, id) = *self.order.first()?;
+        if when > now {
+            return None;
+        }
+        self.set(id, None);
+        Some(id)
+    }
+}
+
+fn token(SourceId(id): SourceId) -> io::Result<mio::Token> {
+    if id > MAX_INDEX {
+        let text = format!("SourceId({id}) is too large for a token of this machine, the largest is {MAX_INDEX}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(Target::Source(id).token())
+}
+
+/// To round up by.
+const ALMOST_A_MS: Duration = Duration::from_nanos(999_999);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timer_that_is_set_again_is_moved() {
+        let mut timers = Timers::default();
+        let (a, b) = (TimerId(1), TimerId(u32::MAX));
+        timers.set(a, Some(10));
+        timers.set(b, Some(10));
+        timers.set(a, Some(30));
+        timers.set(a, Some(30));
+        assert_eq!((timers.next(), timers.pop(9), timers.pop(10), timers.pop(29)), (Some(10), None, Some(b), None));
+        timers.set(a, None);
+        assert_eq!((timers.next(), timers.pop(u64::MAX)), (None, None));
+    }
+}
