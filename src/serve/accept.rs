@@ -101,7 +101,13 @@ impl Doors {
         Ok(guest)
     }
 
-    /// Somebody was turned away, or a connection is closed.
+    /// A connection is closed: there is a descriptor, for those who wait if nobody else needs it.
+    pub(super) fn make_room(&mut self) {
+        self.restock();
+        self.doors.iter_mut().filter(|door| door.listener.is_paused()).for_each(Door::knock);
+    }
+
+    /// Somebody was turned away, by the reserve.
     pub(super) fn restock(&mut self) {
         if self.reserve.is_none() {
             self.reserve = reserve();

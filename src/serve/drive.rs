@@ -112,9 +112,9 @@ impl<S: Service> Drive<'_, S> {
     fn round(&mut self, out: &mut Vec<u8>, moved: &mut Moved) -> Result<bool, Closed> {
         if !out.is_empty() && !self.head().blocked {
             moved.sent |= self.head().send(out)?;
-            if out.len() - self.head().sent > self.hub.options.max_output {
-                return Err(Closed::OutputLimit);
-            }
+        }
+        if out.len() - self.head().sent > self.hub.options.max_output {
+            return Err(Closed::OutputLimit);
         }
         if out.is_empty() && mem::take(&mut self.head().wants_flushed) {
             self.call(out, |service, conn, io| service.flushed(conn, io))?;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    worker::Worker,
+    worker::{TARGET, Worker},
 };
 
 pub(super) struct Loop<S: Service> {
@@ -265,8 +265,7 @@ impl<S: Service> Loop<S> {
         self.hub.open -= 1;
         self.hub.row.closed_because(&why);
         self.service.closed(conn, &mut Turn { hub: &mut self.hub }, why);
-        // There is room, and a descriptor.
-        self.doors.restock();
+        self.doors.make_room();
     }
 
     /// What was sent to connections, from callbacks and from threads.
@@ -349,7 +348,5 @@ impl<S: Service> Loop<S> {
         }
     }
 }
-
-const TARGET: &str = "mio_cluster::worker";
 
 const EVENTS: usize = 1024;

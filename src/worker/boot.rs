@@ -84,7 +84,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
 }
 
-pub(super) const TARGET: &str = "mio_cluster::worker";
+pub(crate) const TARGET: &str = "mio_cluster::worker";
 
 /// The exit codes of Rust's own `main`.
 const FAILED: i32 = 1;

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::boot::TARGET;
 use self::{
     bell::{Bell, Wake},
     control::Control,
@@ -244,7 +245,7 @@ impl Worker {
         self.control.settle();
         self.control.seat().idle();
         let polled = match look(poll, events, timeout.map_or(busy, |timeout| busy.min(timeout))) {
-            Ok(()) if events.is_empty() => poll.poll(events, timeout),
+            Ok(()) if events.is_empty() => poll.poll(events, timeout.map(|timeout| timeout.saturating_sub(busy))),
             looked => looked,
         };
         self.control.seat().busy();
