@@ -1,16 +1,38 @@
 //! Node.js's `cluster` for Rust on Linux, kernel-balanced: forked worker processes, each with its own `SO_REUSEPORT`
 //! listener and its own event loop, supervised by a master that touches no connection.
 //!
-//! Start with [`Cluster`]; its worker function gets a [`Worker`], which opens a [`Listener`] for the program's own
-//! [`mio`] loop.
+//! Start with [`Cluster`]. Its worker function gets a [`Worker`], and has two ways to go on: implement a [`Service`] and
+//! let [`Worker::serve`] run the connections, or keep a loop of your own and get a [`Listener`] for it.
 //!
 //! ```no_run
-//! use std::{io, process::ExitCode};
-//! use mio_cluster::{Cluster, Worker, mio::{Events, Interest, Poll, Token}};
+//! use std::process::ExitCode;
+//! use mio_cluster::{Cluster, Io, Service};
 //!
 //! fn main() -> ExitCode {
-//!     Cluster::new().listen("127.0.0.1:8000").workers(2).main(serve)
+//!     Cluster::new().listen("127.0.0.1:8000").workers(2).main(|worker| worker.serve(Shout))
 //! }
+//!
+//! /// Sends each line back, in capitals.
+//! struct Shout;
+//!
+//! impl Service for Shout {
+//!     type Conn = (); // no state per connection
+//!
+//!     fn opened(&mut self, _io: &mut Io<'_>) {}
+//!
+//!     fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {
+//!         let Some(end) = input.iter().position(|&byte| byte == b'\n') else { return 0 };
+//!         io.write(&input[..=end].to_ascii_uppercase());
+//!         end + 1
+//!     }
+//! }
+//! ```
+//!
+//! [`Serve`] has the options: deadlines, limits, threads for what blocks. The same worker with a loop of its own:
+//!
+//! ```no_run
+//! use std::io;
+//! use mio_cluster::{Worker, mio::{Events, Interest, Poll, Token}};
 //!
 //! fn serve(mut worker: Worker) -> io::Result<()> {
 //!     let mut listener = worker.listen()?;

@@ -61,7 +61,7 @@ use crate::event::WorkerEvent;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // A cluster's worker function says the same: `Cluster::new().….main(|worker| worker.serve(Echo))`.
 /// let worker = Cluster::new().listen("127.0.0.1:0").standalone()?;
-/// let (address, handle) = (worker.addresses()[0].at(), worker.handle());
+/// let (address, handle) = (worker.addresses()[0].socket_addr().unwrap(), worker.handle());
 /// let server = thread::spawn(move || worker.serve(Echo));
 /// # let mut client = BufReader::new(TcpStream::connect(address)?);
 /// # client.get_mut().write_all(b"a\nb\n")?;
