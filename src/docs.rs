@@ -1,4 +1,7 @@
 //! Guides: how to do what takes more than one type. Their code is compiled and run as tests.
 
+#[doc = include_str!("docs/serving.md")]
+pub mod serving {}
+
 #[doc = include_str!("docs/testing.md")]
 pub mod testing {}
