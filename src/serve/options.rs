@@ -148,6 +148,8 @@ impl Serve {
     pub(super) fn check(&self) -> Result<()> {
         let mut problems = Vec::new();
         let mut is_wrong = |wrong: bool, text: &str| problems.extend(wrong.then(|| text.to_owned()));
+        let timeouts = [self.first_byte, self.request, self.idle, self.write];
+        is_wrong(timeouts.contains(&Some(Duration::ZERO)), "a timeout of 0 would close every connection, None is off");
         is_wrong(self.max_connections == 0, "max_connections(0) would accept nobody");
         is_wrong(self.max_input == 0, "max_input(0) would take no request");
         is_wrong(self.max_output == 0, "max_output(0) would send no answer");

@@ -300,7 +300,7 @@ impl<S: Service> Loop<S> {
 
     fn end_deadlines(&mut self) {
         let now = self.hub.clock.ms;
-        while let Some(index) = self.wheel.expired(now) {
+        while let Some(index) = self.wheel.pop(now) {
             let Some(connection) = self.connections.at(index) else { continue };
             let head = &mut connection.head;
             let (key, (when, due)) = (head.key, self.limits.due(head, self.hub.draining_since));

@@ -199,9 +199,9 @@ impl Clock {
         self.ms = ms(now.saturating_duration_since(self.started));
     }
 
-    /// Never early.
+    /// Never early, and not in this turn: what sets itself again and again must let the others have theirs.
     pub(super) fn after(&self, time: Duration) -> u64 {
-        ms((self.now - self.started).saturating_add(time).saturating_add(ALMOST_A_MS))
+        ms((self.now - self.started).saturating_add(time).saturating_add(ALMOST_A_MS)).max(self.ms + 1)
     }
 
     /// From now on.
