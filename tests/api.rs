@@ -6,9 +6,10 @@ use std::{
 };
 
 use mio_cluster::{
-    Address, Cause, Cluster, DoorStats, Error, Event, ExitStatus, Listen, Listener, Master, ReadyWhen, Restart, Row,
-    Scoreboard, Shutdown, Signal, Slot, State, Totals, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo,
-    WorkerRef, WorkerStats, mio::event::Source,
+    Address, Cause, Closed, Cluster, Deadline, DoorStats, Error, Event, ExitStatus, Io, Key, Layer, Listen, Listener,
+    Mailbox, Master, Posted, ReadyWhen, Restart, Row, Scoreboard, Serve, Shutdown, Signal, Slot, SourceId, State,
+    TimerId, Totals, Turn, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef, WorkerStats,
+    mio::event::Source,
 };
 
 /// `T` in the position of `&T` finds the inherent constant if the bound holds, the trait's otherwise.
@@ -33,19 +34,27 @@ fn values_may_go_anywhere() {
     fn anywhere<T: Send + Sync + 'static>() {}
     anywhere::<Address>();
     anywhere::<Cause>();
+    anywhere::<Closed>();
+    anywhere::<Deadline>();
     anywhere::<DoorStats>();
     anywhere::<Error>();
     anywhere::<Event>();
     anywhere::<ExitStatus>();
+    anywhere::<Key>();
+    anywhere::<Layer>();
     anywhere::<Listen>();
+    anywhere::<Mailbox>();
     anywhere::<ReadyWhen>();
     anywhere::<Restart>();
     anywhere::<Row>();
     anywhere::<Scoreboard>();
+    anywhere::<Serve>();
     anywhere::<Shutdown>();
     anywhere::<Signal>();
     anywhere::<Slot>();
+    anywhere::<SourceId>();
     anywhere::<State>();
+    anywhere::<TimerId>();
     anywhere::<Totals>();
     anywhere::<WorkerEvent>();
     anywhere::<WorkerHandle>();
@@ -67,6 +76,14 @@ fn a_listener_is_shared_and_a_worker_moved() {
     assert!(holds!(Worker: Send));
     assert!(!holds!(Worker: Sync));
     assert!(!holds!(Worker: Clone));
+}
+
+#[test]
+fn what_a_callback_gets_stays_on_the_loops_thread() {
+    assert!(!holds!(Io<'static>: Send));
+    assert!(!holds!(Turn<'static>: Send));
+    assert!(holds!(Posted: Send));
+    assert!(!holds!(Posted: Sync));
 }
 
 #[cfg(feature = "tokio")]
@@ -94,10 +111,12 @@ fn every_public_type_is_looked_at() {
     let types: Vec<String> = names.filter(|name| name.starts_with(char::is_uppercase)).collect();
     let looked_at = |name: &String| {
         let here = include_str!("api.rs");
-        [format!("anywhere::<{name}>"), format!("holds!({name}: ")].iter().any(|text| here.contains(text))
+        [format!("anywhere::<{name}>"), format!("holds!({name}: "), format!("holds!({name}<")]
+            .iter()
+            .any(|text| here.contains(text))
     };
-    // A trait, and an alias.
-    let others = ["WorkerExit", "Result"];
+    // Traits, and an alias.
+    let others = ["Service", "WorkerExit", "Result"];
     let missing: Vec<&String> =
         types.iter().filter(|name| !others.contains(&name.as_str()) && !looked_at(name)).collect();
     assert!(types.len() > 20 && missing.is_empty(), "no statement on {missing:?}, of {types:?}");

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     collections::{BTreeSet, HashMap, VecDeque},
     fmt, io,
+    marker::PhantomData,
     time::{Duration, Instant},
 };
 
@@ -136,6 +137,8 @@ pub(super) struct Hub {
     handle: WorkerHandle,
     pub(super) slot: Slot,
     pub(super) id: WorkerId,
+    /// What callbacks get is no promise to other threads.
+    not_send: PhantomData<*const ()>,
 }
 
 impl Hub {
@@ -164,6 +167,7 @@ impl Hub {
             handle: worker.handle(),
             slot: worker.slot(),
             id: worker.id(),
+            not_send: PhantomData,
         };
         Ok((hub, inbox))
     }
