@@ -64,8 +64,10 @@ impl Limits {
     }
 }
 
+/// Never early: the millisecond in which a time begins does not count.
 fn ms(limit: Option<Duration>) -> u64 {
-    limit.map_or(NEVER, |limit| u64::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER))
+    let whole = |limit: Duration| u64::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER);
+    limit.map_or(NEVER, |limit| whole(limit).saturating_add(1))
 }
 
 /// How long a peer may take to close after its last answer: some round trips.
