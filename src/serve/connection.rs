@@ -117,18 +117,21 @@ impl Head {
         }
     }
 
-    pub(super) fn note(&mut self, event: &Event) {
+    /// **Errors**: the peer has reset the connection, and no read would tell, since the input has ended.
+    pub(super) fn note(&mut self, event: &Event) -> Result<(), Closed> {
         if event.is_writable() || event.is_write_closed() || event.is_error() {
             self.blocked = false;
         }
         if self.reading == Reading::Ended {
-            return;
+            let error = if event.is_error() { self.stream.take_error().ok().flatten() } else { None };
+            return error.map_or(Ok(()), |error| Err(why(error)));
         }
         if event.is_read_closed() || event.is_error() {
             self.reading = Reading::ReadyToEnd;
         } else if event.is_readable() && self.reading == Reading::Drained {
             self.reading = Reading::Ready;
         }
+        Ok(())
     }
 
     /// One read; a short one has emptied the socket, and whatever comes later raises a new event. 0: nothing there, or

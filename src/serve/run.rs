@@ -88,8 +88,10 @@ impl<S: Service> Loop<S> {
             match Target::of(event.token()) {
                 Target::Connection(key) => {
                     if let Some(connection) = self.connections.find(key) {
-                        connection.head.note(event);
-                        self.work(key);
+                        match connection.head.note(event) {
+                            Ok(()) => self.work(key),
+                            Err(why) => self.close(key, why),
+                        }
                     }
                 }
                 Target::Door(address) => self.doors.knock(address),
