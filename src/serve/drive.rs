@@ -122,7 +122,9 @@ impl<S: Service> Drive<'_, S> {
         }
         match self.head().phase {
             Phase::Open => self.take_input(out, moved),
-            Phase::Closing { linger } if out.is_empty() => self.head().finish(linger).map(|()| true),
+            Phase::Closing { linger } if out.is_empty() => {
+                self.connection.head.finish(linger, &mut self.buffers.read).map(|()| true)
+            }
             Phase::Closing { .. } => Ok(false),
             Phase::Lingering => self.connection.head.discard(&mut self.buffers.read),
         }
@@ -150,8 +152,9 @@ impl<S: Service> Drive<'_, S> {
             self.show(out, count, moved)?;
         } else if self.head().reading == Reading::Ended {
             self.call(out, |service, conn, io| service.end_of_input(conn, io))?;
+            return Ok(true);
         }
-        Ok(count > 0 || !out.is_empty() || self.head().phase != Phase::Open)
+        Ok(count > 0)
     }
 
     /// What is left of earlier input, with `fresh` bytes of the read buffer behind it.
@@ -201,11 +204,14 @@ impl<S: Service> Drive<'_, S> {
             self.call(out, |service, conn, io| count = service.received(conn, io, &input[used..]))?;
             // A service that counts more than it was shown has consumed all of it.
             used += count.min(input.len() - used);
-            if count == 0 || used == input.len() || self.head().phase != Phase::Open {
+            if used == input.len() || self.head().phase != Phase::Open {
                 return Ok(used);
             }
             if out.len() - self.head().sent >= self.hub.options.high_water {
                 self.head().unshown = true;
+                return Ok(used);
+            }
+            if count == 0 {
                 return Ok(used);
             }
         }
@@ -237,12 +243,16 @@ impl Head {
         }
     }
 
-    /// All is sent. A socket that holds unread input must not be closed yet: the kernel would reset the connection, and
-    /// that can destroy what the peer has not read.
-    fn finish(&mut self, linger: bool) -> Result<(), Closed> {
+    /// All is sent. A socket that holds unread input must not be closed: the kernel would reset the connection, and that
+    /// can destroy what the peer has not read. Nor if there was some: more may be on its way.
+    fn finish(&mut self, linger: bool, buffer: &mut [u8]) -> Result<(), Closed> {
+        let sends = match self.reading {
+            Reading::Drained | Reading::Ended => false,
+            Reading::Ready | Reading::ReadyToEnd => self.read(buffer)? > 0,
+        };
         match self.reading {
             Reading::Ended => Err(self.closed()),
-            Reading::Drained if !linger => Err(self.closed()),
+            Reading::Drained if !linger && !sends => Err(self.closed()),
             Reading::Drained | Reading::Ready | Reading::ReadyToEnd => self.shut(),
         }
     }

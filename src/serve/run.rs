@@ -172,14 +172,15 @@ impl<S: Service> Loop<S> {
             return self.hub.row.closed_because(&Closed::Failed(io::ErrorKind::OutOfMemory.into()));
         };
         let mut head = Head::new(guest.stream, guest.peer, guest.address, key, self.hub.clock.ms);
-        if guest.is_deferred {
-            head.reading = Reading::Ready;
-        }
         let (mut out, mut wish) = (self.buffers.take(), Wish::default());
         self.hub.open += 1;
         let below = Below::default();
         let mut io = Io { head: &mut head, output: &mut out, wish: &mut wish, below, hub: &mut self.hub };
         let conn = self.service.opened(&mut io);
+        // One that is closed at once may have sent something, too.
+        if guest.is_deferred || wish.end.is_some() {
+            head.reading = Reading::Ready;
+        }
         let to_do = guest.is_deferred || !out.is_empty() || wish.is_any();
         if out.is_empty() {
             self.buffers.give_back(out);
