@@ -207,11 +207,9 @@ impl<S: Service> Drive<'_, S> {
             if used == input.len() || self.head().phase != Phase::Open {
                 return Ok(used);
             }
-            if out.len() - self.head().sent >= self.hub.options.high_water {
-                self.head().unshown = true;
-                return Ok(used);
-            }
-            if count == 0 {
+            // Nothing consumed may mean that the service waits for room.
+            self.head().unshown = out.len() - self.head().sent >= self.hub.options.high_water;
+            if self.head().unshown || count == 0 {
                 return Ok(used);
             }
         }
