@@ -39,7 +39,8 @@ pub(super) struct Head {
     /// Not read until the output has gone down to the low-water mark.
     pub(super) paused: bool,
     pub(super) wants_flushed: bool,
-    pub(super) in_request: bool,
+    /// One bit for each service and layer that is in the middle of a request, the outermost service's is the lowest.
+    pub(super) in_request: u8,
     /// In the list of those that go on in the next turn.
     pub(super) listed: bool,
     /// Why it is closing.
@@ -107,7 +108,7 @@ impl Head {
             blocked: false,
             paused: false,
             wants_flushed: false,
-            in_request: false,
+            in_request: 0,
             listed: false,
             cause: Cause::Service,
             jobs: 0,
@@ -200,6 +201,15 @@ impl Head {
         };
     }
 
+    /// `level`: the bit. The time begins with the request, but does not begin anew for the sake of one further out:
+    /// what it carries is part of the one further in.
+    pub(super) fn set_in_request(&mut self, level: u8, on: bool, now: u64) {
+        if on && self.in_request < level {
+            (self.waits, self.since) = (Waits::For(Deadline::Request), now);
+        }
+        self.in_request = if on { self.in_request | level } else { self.in_request & !level };
+    }
+
     /// In order, or as the service wanted.
     pub(super) fn closed(&self) -> Closed {
         match self.cause {
@@ -216,7 +226,7 @@ impl Head {
             Phase::Lingering => Waits::Linger,
             Phase::Open | Phase::Closing { .. } if unsent => Waits::For(Deadline::Write),
             Phase::Open | Phase::Closing { .. } if self.jobs > 0 => Waits::Job,
-            Phase::Open | Phase::Closing { .. } if self.in_request || !self.input.is_empty() => {
+            Phase::Open | Phase::Closing { .. } if self.in_request != 0 || !self.input.is_empty() => {
                 Waits::For(Deadline::Request)
             }
             Phase::Open | Phase::Closing { .. } => match self.waits {
@@ -240,3 +250,6 @@ fn why(error: io::Error) -> Closed {
 }
 
 pub(super) const NEVER: u64 = u64::MAX;
+
+/// The bit of a service that is not layered on another one.
+pub(super) const OUTERMOST: u8 = 1;

@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 use super::{
     buffers::Buffers,
-    connection::{Cause, Connection, Head, Phase, Reading, Waits},
+    connection::{Cause, Connection, Head, OUTERMOST, Phase, Reading, Waits},
     io::{Below, End, Io, Wish},
     service::{Closed, Deadline, Service},
     turn::Hub,
@@ -71,7 +71,7 @@ impl<S: Service> Drive<'_, S> {
         let Connection { head, conn } = &mut *self.connection;
         let mut wish = Wish::default();
         let below = Below { unsent: 0, sent: head.sent };
-        let mut io = Io { head, output: out, wish: &mut wish, below, hub: self.hub };
+        let mut io = Io { head, output: out, wish: &mut wish, below, level: OUTERMOST, hub: self.hub };
         callback(self.service, conn, &mut io);
         self.head().grant(wish)
     }
@@ -227,7 +227,8 @@ impl Head {
                 let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
                 Err(self.closed())
             }
-            Some(end) => {
+            Some(End::InputLimit) => Err(Closed::InputLimit),
+            Some(end @ (End::Close | End::Lingering)) => {
                 self.end(end);
                 Ok(())
             }
@@ -270,7 +271,7 @@ impl Head {
         let waits = self.wait();
         let anew = match waits {
             Waits::For(Deadline::Write) => moved.sent,
-            Waits::For(Deadline::Request) => moved.consumed && !self.in_request,
+            Waits::For(Deadline::Request) => moved.consumed && self.in_request == 0,
             Waits::For(Deadline::Idle) => moved.received || moved.sent,
             Waits::For(Deadline::FirstByte | Deadline::Own) | Waits::Linger | Waits::Job => false,
         };

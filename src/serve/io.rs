@@ -8,9 +8,8 @@ use std::{
 };
 
 use super::{
-    connection::{Head, NEVER, Waits},
+    connection::{Head, NEVER},
     mailbox::{Mailbox, Posted},
-    service::Deadline,
     table::Key,
     turn::{Hub, Turn},
 };
@@ -29,6 +28,8 @@ pub struct Io<'a> {
     pub(super) wish: &'a mut Wish,
     /// Unsent bytes below the output: those of the services that this one is layered on, less what was sent of it.
     pub(super) below: Below,
+    /// Its service's bit of [`Head::in_request`].
+    pub(super) level: u8,
     pub(super) hub: &'a mut Hub,
 }
 
@@ -50,6 +51,8 @@ pub(super) enum End {
     Close,
     Lingering,
     Abort,
+    /// The inner service has left too much input unconsumed.
+    InputLimit,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -70,8 +73,8 @@ impl Io<'_> {
         self.output
     }
 
-    /// So much output waits ([`Serve::water_marks`](crate::Serve::water_marks)) that `received` should leave the rest of
-    /// its input unconsumed; it is called again when there is room.
+    /// So much output waits ([`Serve::water_marks`](crate::Serve::water_marks)) that `received` should leave the rest
+    /// of its input unconsumed; it is called again when there is room.
     pub fn is_full(&self) -> bool {
         self.below.unsent + self.output.len() - self.below.sent >= self.hub.options.high_water
     }
@@ -82,8 +85,8 @@ impl Io<'_> {
         self.wish.end = self.wish.end.or(Some(End::Close));
     }
 
-    /// As [`close`](Self::close), for an answer to a peer that is about to send more, such as the refusal of a body: the
-    /// sending half is closed, and what comes is dropped for up to a second, since closing at once would make the
+    /// As [`close`](Self::close), for an answer to a peer that is about to send more, such as the refusal of a body:
+    /// the sending half is closed, and what comes is dropped for up to a second, since closing at once would make the
     /// kernel answer it with a reset, which can destroy what the peer has not yet read.
     pub fn close_lingering(&mut self) {
         if self.wish.end != Some(End::Abort) {
@@ -100,10 +103,7 @@ impl Io<'_> {
     /// request's deadline goes on, from the time of this call, and a drain waits for the request's end. Needed only by
     /// a service that consumes requests piece by piece.
     pub fn set_in_request(&mut self, on: bool) {
-        if on && !self.head.in_request {
-            (self.head.waits, self.head.since) = (Waits::For(Deadline::Request), self.hub.clock.ms);
-        }
-        self.head.in_request = on;
+        self.head.set_in_request(self.level, on, self.hub.clock.ms);
     }
 
     /// So many requests more were served, for the scoreboard.
@@ -116,9 +116,9 @@ impl Io<'_> {
         self.wish.flushed = true;
     }
 
-    /// Calls [`Service::timed_out`](crate::Service::timed_out) with [`Deadline::Own`](crate::Deadline::Own), so long from
-    /// now, whatever happens on the connection; rounded up to milliseconds. A new one takes the place of the old one,
-    /// `None` takes it back.
+    /// Calls [`Service::timed_out`](crate::Service::timed_out) with [`Deadline::Own`](crate::Deadline::Own), so long
+    /// from now, whatever happens on the connection; rounded up to milliseconds. A new one takes the place of the old
+    /// one, `None` takes it back.
     pub fn set_deadline(&mut self, after: Option<Duration>) {
         self.head.own_deadline = after.map_or(NEVER, |after| self.hub.clock.after(after).min(NEVER - 1));
     }
@@ -175,58 +175,10 @@ impl Io<'_> {
     pub fn turn(&mut self) -> Turn<'_> {
         Turn { hub: self.hub }
     }
-
-    /// For a service that wraps another one, such as TLS: what the inner service writes, and whether it closes, goes to
-    /// `layer`; everything else is done to the connection itself.
-    pub fn layer<'b>(&'b mut self, layer: &'b mut Layer) -> Io<'b> {
-        let unsent = self.below.unsent + self.output.len() - self.below.sent;
-        Io {
-            head: self.head,
-            output: &mut layer.output,
-            wish: &mut layer.wish,
-            below: Below { unsent, sent: 0 },
-            hub: self.hub,
-        }
-    }
 }
 
 impl fmt::Debug for Io<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Io").field("key", &self.head.key).field("peer", &self.head.peer).finish_non_exhaustive()
-    }
-}
-
-/// What an inner service wanted, see [`Io::layer`].
-#[derive(Default, Debug)]
-pub struct Layer {
-    output: Vec<u8>,
-    wish: Wish,
-}
-
-impl Layer {
-    /// Nothing yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// What the inner service has written and the outer one has not yet taken out.
-    pub fn output(&mut self) -> &mut Vec<u8> {
-        &mut self.output
-    }
-
-    /// The inner service has closed: the outer one should say its goodbye, and close as it was told.
-    pub fn close(&self, io: &mut Io<'_>) -> bool {
-        match self.wish.end {
-            None => return false,
-            Some(End::Close) => io.close(),
-            Some(End::Lingering) => io.close_lingering(),
-            Some(End::Abort) => io.abort(),
-        }
-        true
-    }
-
-    /// Whether the inner service waits for [`Service::flushed`](crate::Service::flushed); answers once.
-    pub fn take_want_flushed(&mut self) -> bool {
-        std::mem::take(&mut self.wish.flushed)
     }
 }

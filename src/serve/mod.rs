@@ -5,6 +5,7 @@
 //! | [`service`] | what a program implements, and the order of calls |
 //! | [`options`] | what it can choose |
 //! | [`io`], [`turn`] | what callbacks can do, for their connection and beyond |
+//! | [`layer`] | services that wrap another one |
 //! | [`run`] | the loop: a turn, and what each event means |
 //! | [`accept`] | the doors |
 //! | [`drive`] | one connection's bytes: socket → service → socket |
@@ -20,6 +21,7 @@ mod connection;
 mod deadlines;
 mod drive;
 mod io;
+mod layer;
 mod mailbox;
 mod options;
 mod pool;
@@ -30,7 +32,8 @@ mod turn;
 mod wheel;
 
 pub use self::{
-    io::{Io, Layer},
+    io::Io,
+    layer::Layer,
     mailbox::{Mailbox, Posted},
     options::Serve,
     service::{Closed, Deadline, Service},

@@ -12,7 +12,7 @@ use mio::{Events, Interest};
 use super::{
     accept::{ACCEPTS, Doors, Guest},
     buffers::Buffers,
-    connection::{Connection, Head, NEVER, Phase, Reading},
+    connection::{Connection, Head, NEVER, OUTERMOST, Phase, Reading},
     deadlines::{Due, Limits},
     drive::{Drive, Progress},
     io::{Below, Io, Wish},
@@ -175,7 +175,8 @@ impl<S: Service> Loop<S> {
         let (mut out, mut wish) = (self.buffers.take(), Wish::default());
         self.hub.open += 1;
         let below = Below::default();
-        let mut io = Io { head: &mut head, output: &mut out, wish: &mut wish, below, hub: &mut self.hub };
+        let mut io =
+            Io { head: &mut head, output: &mut out, wish: &mut wish, below, level: OUTERMOST, hub: &mut self.hub };
         let conn = self.service.opened(&mut io);
         // One that is closed at once may have sent something, too.
         if guest.is_deferred || wish.end.is_some() {
