@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    mem,
     net::{Shutdown, SocketAddr},
 };
 
@@ -76,11 +77,13 @@ pub(super) enum Reading {
     Ended,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(super) enum Cause {
     Service,
     /// The service has closed it because of this.
     Deadline(Deadline),
+    /// The service says so.
+    Failed(io::Error),
 }
 
 /// What a connection can be waited for.
@@ -210,10 +213,11 @@ impl Head {
         self.in_request = if on { self.in_request | level } else { self.in_request & !level };
     }
 
-    /// In order, or as the service wanted.
-    pub(super) fn closed(&self) -> Closed {
-        match self.cause {
+    /// In order, or as the service wanted. Answers once.
+    pub(super) fn closed(&mut self) -> Closed {
+        match mem::replace(&mut self.cause, Cause::Service) {
             Cause::Deadline(which) => Closed::TimedOut(which),
+            Cause::Failed(error) => Closed::Failed(error),
             Cause::Service if self.reading == Reading::Ended && self.phase != Phase::Lingering => Closed::ByPeer,
             Cause::Service => Closed::ByService,
         }

@@ -87,7 +87,7 @@ impl<S: Service> Drive<'_, S> {
             // The peer does not take what is there.
             (Phase::Closing { .. } | Phase::Lingering, Deadline::Write) => Err(Closed::TimedOut(which)),
             (Phase::Closing { .. } | Phase::Lingering, _) => {
-                if was_open {
+                if was_open && matches!(self.head().cause, Cause::Service) {
                     self.head().cause = Cause::Deadline(which);
                 }
                 Ok(())

@@ -2,13 +2,13 @@
 
 use std::{
     any::Any,
-    fmt,
+    fmt, io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use super::{
-    connection::{Head, NEVER},
+    connection::{Cause, Head, NEVER},
     mailbox::{Mailbox, Posted},
     table::Key,
     turn::{Hub, Turn},
@@ -97,6 +97,14 @@ impl Io<'_> {
     /// Closes at once, by a reset; output is dropped.
     pub fn abort(&mut self) {
         self.wish.end = Some(End::Abort);
+    }
+
+    /// The connection cannot go on: closes it as [`close_lingering`](Self::close_lingering) does, so that an answer
+    /// that tells the peer what is wrong arrives, and tells [`Service::closed`](crate::Service::closed) and the
+    /// scoreboard that it has [`Failed`](crate::Closed::Failed).
+    pub fn fail(&mut self, error: io::Error) {
+        self.close_lingering();
+        self.head.cause = Cause::Failed(error);
     }
 
     /// Says that the peer is in the middle of a request although all its bytes were consumed, until told otherwise: the

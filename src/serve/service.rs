@@ -186,6 +186,6 @@ pub enum Closed {
     OutputLimit,
     /// It was idle while the worker drained.
     Drained,
-    /// The system failed, or a job panicked.
+    /// The system failed, or a job panicked, or the service [said so](Io::fail).
     Failed(io::Error),
 }
