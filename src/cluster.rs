@@ -40,7 +40,7 @@ pub struct Cluster {
     settings: Settings,
     addresses: Vec<Listen>,
     signals: Option<bool>,
-    close_inherited: bool,
+    boot: boot::Options,
     before_fork: Option<BeforeFork>,
 }
 
@@ -49,7 +49,7 @@ impl Cluster {
     pub fn new() -> Self {
         let cpus = available_parallelism().map_or(1, usize::from);
         let (settings, addresses) = (Settings::with_workers(cpus), Vec::new());
-        Self { settings, addresses, signals: None, close_inherited: false, before_fork: None }
+        Self { settings, addresses, signals: None, boot: boot::Options::default(), before_fork: None }
     }
 
     /// One address more. A cluster without any is legal: its workers serve no port.
@@ -192,7 +192,35 @@ impl Cluster {
     /// # }
     /// ```
     pub fn close_inherited(mut self, on: bool) -> Self {
-        self.close_inherited = on;
+        self.boot.close_inherited = on;
+        self
+    }
+
+    /// Whether each worker is bound to one CPU, that of its slot: slot 0 to the first one that this process may use
+    /// (its affinity, as limited by a cpuset), slot 1 to the second, and from the first again when there are no more. A
+    /// replacement gets the CPU of its slot. Default: false, the kernel moves workers to where there is room.
+    ///
+    /// It is for CPUs that do little else, and to be measured: caches stay warm, and a worker that polls busily has its
+    /// CPU to itself. Beside other load it does harm, as a worker then waits for its CPU while another one is idle.
+    /// Every thread that a worker starts is bound to the same CPU. If binding fails, a warning says so and the worker
+    /// runs anywhere.
+    ///
+    /// **In containers**: a quota (`docker run --cpus`, `cpu.max`) limits time, not places: with it, this process may
+    /// use every CPU of the machine, and the workers of each such container are bound to the same first ones. Give
+    /// containers their own CPUs (`--cpuset-cpus`, `AllowedCPUs=`) before pinning workers in them.
+    ///
+    /// Real-time priorities, interrupts and isolated CPUs are the operator's (`chrt`, `CPUSchedulingPolicy=`).
+    ///
+    /// ```no_run
+    /// use mio_cluster::Cluster;
+    ///
+    /// # fn main() -> Result<(), mio_cluster::Error> {
+    /// // As many workers as CPUs, which is the default, and one on each.
+    /// Cluster::new().listen("127.0.0.1:8000").pin_workers(true).run(|mut worker| worker.listen().map(drop))
+    /// # }
+    /// ```
+    pub fn pin_workers(mut self, on: bool) -> Self {
+        self.boot.pin = on;
         self
     }
 
@@ -296,7 +324,7 @@ impl Cluster {
             binds: self.binds()?,
             settings: self.settings.bounded(),
             signals: self.signals.unwrap_or(signals),
-            launch: boot::launch(worker, self.close_inherited),
+            launch: boot::launch(worker, self.boot),
             before_fork: self.before_fork,
         })
     }

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::event::Address;
@@ -31,12 +32,13 @@ pub struct Listen {
     name: Option<String>,
     backlog: u32,
     nodelay: bool,
+    defer_accept: Duration,
     v6_only: bool,
 }
 
 impl Listen {
     fn new(text: String, at: Option<SocketAddr>) -> Self {
-        Self { text, at, name: None, backlog: BACKLOG, nodelay: true, v6_only: false }
+        Self { text, at, name: None, backlog: BACKLOG, nodelay: true, defer_accept: Duration::ZERO, v6_only: false }
     }
 
     /// The name for [`Worker::listen_on`](crate::Worker::listen_on); default: the text of the address as given.
@@ -55,6 +57,27 @@ impl Listen {
     /// TCP_NODELAY on accepted connections (they inherit it from the listener); default on.
     pub fn nodelay(mut self, on: bool) -> Self {
         self.nodelay = on;
+        self
+    }
+
+    /// TCP_DEFER_ACCEPT: a connection is accepted when its first bytes are there, or when this time has passed. Default
+    /// off, which is also [`Duration::ZERO`]. The kernel rounds up to 1, 3, 7, 15, 31, 63 … seconds.
+    ///
+    /// A worker saves a turn of its loop per connection: the first read finds a request. It is for protocols in which
+    /// the client speaks first; where it waits for the server, it waits for as long as this time.
+    ///
+    /// The price: until it has sent something, a client believes to be connected, and for the server it is an
+    /// unfinished handshake. No worker sees or counts it, and no limit or timeout of the program applies to it. If the
+    /// socket is shut, it is not counted among those that were reset, and learns of it when it sends.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mio_cluster::Listen;
+    ///
+    /// let http = Listen::from("127.0.0.1:0").defer_accept(Duration::from_secs(3));
+    /// ```
+    pub fn defer_accept(mut self, time: Duration) -> Self {
+        self.defer_accept = time;
         self
     }
 
@@ -103,6 +126,8 @@ pub(crate) struct Bind {
     pub(crate) at: SocketAddr,
     pub(crate) backlog: i32,
     pub(crate) nodelay: bool,
+    /// Seconds; 0: off.
+    pub(crate) defer_accept: i32,
     pub(crate) v6_only: bool,
 }
 
@@ -144,8 +169,15 @@ fn bind(listen: &Listen, all: &[Listen]) -> Result<Bind, String> {
         at,
         backlog: i32::try_from(listen.backlog).unwrap_or(i32::MAX),
         nodelay: listen.nodelay,
+        defer_accept: whole_seconds(listen.defer_accept),
         v6_only: at.is_ipv6() && (listen.v6_only || beside_v4),
     })
+}
+
+/// The kernel takes no fractions.
+fn whole_seconds(time: Duration) -> i32 {
+    let seconds = time.as_secs().saturating_add((time.subsec_nanos() > 0).into());
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 fn is_v4_wildcard_beside(v4: SocketAddr, v6: SocketAddr) -> bool {
@@ -215,6 +247,15 @@ mod tests {
         assert!(resolve(&[v6_only, "127.0.0.1:80".into()]).is_ok());
         let beside = resolve(&["[::]:80".into(), "0.0.0.0:80".into()]).unwrap();
         assert!(beside[0].v6_only, "beside the IPv4 wildcard [::] is v6-only");
+    }
+
+    #[test]
+    fn deferral_is_rounded_up_to_whole_seconds() {
+        for (millis, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2), (u64::MAX, i32::MAX)] {
+            let listen = Listen::from("1.2.3.4:1").defer_accept(Duration::from_millis(millis));
+            assert_eq!(resolve(&[listen]).unwrap()[0].defer_accept, seconds);
+        }
+        assert_eq!(whole_seconds(Duration::MAX), i32::MAX);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{claim::stream_socket, refused};
 use crate::{
     config::Bind,
     error::{Error, Kind, Result},
-    sys::{owned::Owned, queue},
+    sys::{deferral, owned::Owned, queue},
 };
 
 /// In the worker: a socket bound beside the claim, not yet listening.
@@ -31,6 +31,9 @@ pub(crate) fn bind(bind: &Bind, owner: u32) -> Result<Owned> {
     socket.set_reuse_address(true).map_err(step)?;
     socket.set_reuse_port(true).map_err(step)?;
     socket.set_tcp_nodelay(bind.nodelay).map_err(step)?;
+    if bind.defer_accept > 0 {
+        deferral::defer_accept(&socket, bind.defer_accept).map_err(step)?;
+    }
     if bind.at.is_ipv6() {
         socket.set_only_v6(bind.v6_only).map_err(step)?;
     }
@@ -104,7 +107,10 @@ fn foreign_user(bind: &Bind, me: u32, owner: u32, source: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::{
+        net::{TcpListener, TcpStream, UdpSocket},
+        time::Duration,
+    };
 
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -146,6 +152,17 @@ mod tests {
             assert_eq!(poll(&mut fds, PollTimeout::ZERO).unwrap(), 0, "and not connected");
             let (accepted, _) = SockRef::from(&door).accept().unwrap();
             assert_eq!(accepted.tcp_nodelay().unwrap(), nodelay, "inherited from the listener");
+        }
+    }
+
+    #[test]
+    fn deferral_of_the_address_is_that_of_the_socket() {
+        for (asked, taken) in [(0, 0), (1, 1), (5, 7)] {
+            let listen = Listen::from("127.0.0.1:0").defer_accept(Duration::from_secs(asked));
+            let claim = Claim::take(&resolve(&[listen]).unwrap()[0]).unwrap();
+            let door = super::bind(claim.bind(), claim.owner()).unwrap();
+            admit(claim.bind(), &door, None).unwrap();
+            assert_eq!(deferral::deferral(&door).unwrap(), taken);
         }
     }
 

@@ -124,7 +124,8 @@ impl Door {
         let mut listener = worker.listen_on(name)?;
         let watched = registry.register(&mut listener, Target::Door(address).token(), Interest::READABLE);
         watched.map_err(|error| Error::system("watching the listener", error))?;
-        Ok(Self { listener, address, is_deferred: false, queue: Queue::Waiting, short_since: None })
+        let is_deferred = worker.is_deferred(address.into());
+        Ok(Self { listener, address, is_deferred, queue: Queue::Waiting, short_since: None })
     }
 
     fn knock(&mut self) {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    worker::{TARGET, Worker},
+    worker::{Worker, boot::TARGET},
 };
 
 pub(super) struct Loop<S: Service> {
@@ -277,7 +277,7 @@ impl<S: Service> Loop<S> {
         // What these cause waits for the next turn.
         for _ in 0..self.hub.posts.len() {
             if let Some((key, value)) = self.hub.posts.pop_front() {
-                self.post(key, Letter::Value(value));
+                self.post(key, Letter::Posted(value));
             }
         }
         while let Some((key, letter)) = self.inbox.next() {
@@ -289,8 +289,8 @@ impl<S: Service> Loop<S> {
         self.drive(key, |drive, out| {
             let head = &mut drive.connection.head;
             let value = match letter {
-                Letter::Value(value) => value,
-                Letter::Done(result) => {
+                Letter::Posted(value) => value,
+                Letter::JobEnded(result) => {
                     head.jobs -= 1;
                     result.map_err(|panic| Closed::Failed(io::Error::other(panic)))?
                 }

@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn key_of_an_earlier_value_finds_nothing() {
         let mut table = Table::new();
-        let mut insert = |table: &mut Table<&'static str>, name| {
+        let insert = |table: &mut Table<&'static str>, name| {
             let key = table.next_key().unwrap();
             table.insert(key, name);
             key

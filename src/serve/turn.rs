@@ -11,13 +11,13 @@ use std::{
 use mio::{Interest, Poll, Registry, Waker, event::Source};
 
 use super::{
-    mailbox::{Inbox, Mailbox, Posted},
+    mailbox::{Inbox, Mailbox, Posted, mailbox},
     options::Serve,
-    pool::Pool,
+    pool::{Job, Pool},
     table::{Key, MAX_INDEX, Target},
 };
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     event::Address,
     id::{Slot, WorkerId},
     scoreboard::Row,
@@ -127,7 +127,7 @@ pub(super) struct Hub {
     /// From callbacks to connections; values from threads come through the inbox.
     pub(super) posts: VecDeque<(Key, Posted)>,
     pub(super) mailbox: Mailbox,
-    pool: Option<Pool>,
+    pool: Pool,
     pub(super) addresses: Vec<Address>,
     pub(super) row: Row,
     /// Not yet on the scoreboard.
@@ -146,11 +146,8 @@ impl Hub {
         let step = |error| Error::system("creating the worker's poll", error);
         let poll = Poll::new().map_err(step)?;
         let waker = Waker::new(poll.registry(), Target::Waker.token()).map_err(step)?;
-        let (mailbox, inbox) = Mailbox::new(waker);
-        let pool = match options.threads {
-            0 => None,
-            threads => Some(Pool::start(threads, options.queue, mailbox.clone())?),
-        };
+        let (mailbox, inbox) = mailbox(waker);
+        let pool = Pool::start(options.threads, options.queue, mailbox.clone())?;
         let hub = Self {
             poll,
             options,
@@ -173,18 +170,9 @@ impl Hub {
     }
 
     pub(super) fn submit(&self, key: Key, job: Job) -> Result<()> {
-        match &self.pool {
-            Some(pool) => pool.submit(key, job),
-            None => Err(Error::new(
-                Kind::InvalidConfig,
-                "spawn: this worker has no threads, ask for them by Serve::threads",
-            )),
-        }
+        self.pool.submit(key, job)
     }
 }
-
-/// What a thread of the pool runs.
-pub(super) type Job = Box<dyn FnOnce() -> Posted + Send>;
 
 /// Time of the turn; deadlines count milliseconds from the start of the loop.
 pub(super) struct Clock {

@@ -12,6 +12,7 @@ use std::{
 use super::{
     Worker, WorkerExit,
     bell::{Bell, Wake},
+    pin::pin,
 };
 use crate::{
     birth::{Birth, Launch},
@@ -22,15 +23,24 @@ use crate::{
     sys::{owned, parent, signal, stdio},
 };
 
-/// Wraps the user's function for the master. `alone`: the worker closes what it inherits of the program's descriptors.
-pub(crate) fn launch<R: WorkerExit>(work: impl FnOnce(Worker) -> R + 'static, alone: bool) -> Launch {
-    Box::new(move |birth| boot(birth, work, alone))
+/// What the builder wants of the first steps.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Options {
+    /// The worker closes what it inherits of the program's descriptors.
+    pub(crate) close_inherited: bool,
+    /// It is bound to the CPU of its slot.
+    pub(crate) pin: bool,
 }
 
-fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R, alone: bool) -> i32 {
+/// Wraps the user's function for the master.
+pub(crate) fn launch<R: WorkerExit>(work: impl FnOnce(Worker) -> R + 'static, options: Options) -> Launch {
+    Box::new(move |birth| boot(birth, work, options))
+}
+
+fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R, options: Options) -> i32 {
     let (slot, id) = (birth.slot, birth.id);
     role::become_worker();
-    match prepare(birth, alone) {
+    match prepare(birth, options) {
         Ok(Some(worker)) => run(slot, id, || work(worker).report()),
         Ok(None) => ORPHANED,
         Err(error) => {
@@ -41,7 +51,7 @@ fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R, alone: bool
 }
 
 /// Signals early: until then all are blocked, and inherited handlers may write into pipes of the parent.
-fn prepare(birth: Birth, alone: bool) -> Result<Option<Worker>> {
+fn prepare(birth: Birth, options: Options) -> Result<Option<Worker>> {
     stdio::fill();
     let master = birth.master;
     let wake = Bell::wake()?;
@@ -52,11 +62,14 @@ fn prepare(birth: Birth, alone: bool) -> Result<Option<Worker>> {
     if !parent::die_with(master) {
         return Ok(None);
     }
+    if options.pin {
+        pin(birth.slot, birth.id);
+    }
     let doors = birth.doors.iter().map(|(_, door)| door.as_raw_fd());
     let keep: Vec<RawFd> = [birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()].into_iter().chain(doors).collect();
     owned::keep_only(&keep);
     birth.seat.occupy().map_err(|error| Error::system("making the others' part of the scoreboard read-only", error))?;
-    if alone {
+    if options.close_inherited {
         owned::close_inherited(&keep)
             .map_err(|error| Error::system("closing what was inherited (close_inherited)", error))?;
     }
@@ -71,7 +84,7 @@ fn run(slot: Slot, id: WorkerId, work: impl FnOnce() -> std::result::Result<(), 
             FAILED
         }
         Err(panic) => {
-            log::error!(target: TARGET, "worker {id} (slot {slot}) panicked: {}", message(&*panic));
+            log::error!(target: TARGET, "worker {id} (slot {slot}) panicked: {}", panic_text(&*panic));
             // Its destructor could panic in turn.
             std::mem::forget(panic);
             PANICKED
@@ -79,7 +92,7 @@ fn run(slot: Slot, id: WorkerId, work: impl FnOnce() -> std::result::Result<(), 
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
 }

@@ -12,6 +12,7 @@ mod exit;
 mod handle;
 mod link;
 mod listener;
+mod pin;
 mod sockets;
 
 use std::{
@@ -23,7 +24,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::boot::TARGET;
 use self::{
     bell::{Bell, Wake},
     control::Control,
@@ -293,6 +293,12 @@ impl Worker {
     /// A handle with which other threads can ask this worker to leave.
     pub fn handle(&self) -> WorkerHandle {
         WorkerHandle::new(&self.control)
+    }
+
+    /// Whether clients of this address are accepted when they have sent something, see
+    /// [`Listen::defer_accept`](crate::Listen::defer_accept).
+    pub(crate) fn is_deferred(&self, index: usize) -> bool {
+        self.binds[index].defer_accept > 0
     }
 
     fn listen_at(&mut self, index: usize) -> Result<Listener> {

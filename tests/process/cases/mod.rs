@@ -5,6 +5,7 @@ mod asynchronous;
 mod channel;
 mod commands;
 mod configuration;
+mod cpus;
 mod custody;
 mod descriptors;
 mod embedding;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Case> {
         roles::CASES,
         standalone::CASES,
         scoreboard::CASES,
+        cpus::CASES,
         #[cfg(feature = "tokio")]
         asynchronous::CASES,
     ]
