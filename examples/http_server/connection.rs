@@ -16,8 +16,8 @@ use mio_cluster::mio::{Interest, Registry, Token, event::Event, net::TcpStream};
 
 use crate::{
     output::Output,
-    routes::Host,
-    session::{Next, Session},
+    server::Here,
+    session::{End, Next, Session},
 };
 
 pub(crate) struct Connection {
@@ -88,13 +88,13 @@ impl Connection {
     /// No request is begun and no answer unsent.
     pub(crate) fn is_idle(&self) -> bool {
         let quiet = self.input.is_empty() && self.output.is_empty();
-        quiet && self.phase == Phase::Open && self.session.is_between_requests()
+        quiet && self.phase == Phase::Open && !self.session.is_in_body()
     }
 
     /// Reads, answers and writes until nothing moves, or until others should have a turn.
-    pub(crate) fn work(&mut self, host: &impl Host, buffer: &mut [u8]) -> Progress {
+    pub(crate) fn work(&mut self, here: &Here<'_>, buffer: &mut [u8]) -> Progress {
         for _round in 0..ROUNDS {
-            match self.round(host, buffer) {
+            match self.round(here, buffer) {
                 Ok(None) => {}
                 Ok(Some(progress)) => return progress,
                 Err(error) => {
@@ -107,9 +107,9 @@ impl Connection {
     }
 
     /// `None`: bytes moved, so it is worth another round.
-    fn round(&mut self, host: &impl Host, buffer: &mut [u8]) -> io::Result<Option<Progress>> {
+    fn round(&mut self, here: &Here<'_>, buffer: &mut [u8]) -> io::Result<Option<Progress>> {
         if self.phase == Phase::Open {
-            self.answer(host);
+            self.answer(here);
         }
         let wrote = self.write()?;
         if self.output.is_empty() {
@@ -124,15 +124,16 @@ impl Connection {
         Ok(if wrote || read { None } else { Some(Progress::Waiting) })
     }
 
-    fn answer(&mut self, host: &impl Host) {
-        let (used, next) = self.session.answer(&self.input, host, &mut self.output);
+    fn answer(&mut self, here: &Here<'_>) {
+        let mut host = here.with(&mut self.output);
+        let (used, next) = self.session.receive(&self.input, &mut host);
         self.input.drain(..used);
         self.input.shrink_to(KEPT);
         self.phase = match next {
-            Next::Read if self.ended => Phase::Closing,
-            Next::Read | Next::Write => Phase::Open,
-            Next::Close => Phase::Closing,
-            Next::Exit(code) => Phase::Exiting(code),
+            Next::Input if self.ended => Phase::Closing,
+            Next::Input | Next::Room => Phase::Open,
+            Next::End(End::Exit(code)) => Phase::Exiting(code),
+            Next::End(End::Close | End::Linger) => Phase::Closing,
         };
     }
 

@@ -13,12 +13,17 @@
 //! | `/pid` | the worker's process id |
 //! | `/sleep/MS` | after MS milliseconds, in which the worker does nothing else (at most 60 000) |
 //! | `/bytes/N` | N bytes (at most 64 MiB), never held in memory |
+//! | `/echo` | to POST: the content of the request (at most 1 MiB) |
 //! | `/exit/CODE` | and then the worker ends with that code |
 //!
-//! The HTTP knows no sockets: `status`, `request`, `routes`, `output`, `session`, each using only those before it. The
-//! worker's loop is `connection` (a session and its socket), `table`, `door` and `server`.
+//! The HTTP knows no sockets: `status` and `date`, `request`, `body`, `routes`, `answer`, `session`, each using only
+//! those before it (and `request` the limit of `body`). The worker's loop is `output`, `connection` (a session and its
+//! socket), `table`, `door` and `server`.
 
+mod answer;
+mod body;
 mod connection;
+mod date;
 mod door;
 mod output;
 mod request;

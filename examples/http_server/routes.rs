@@ -1,104 +1,85 @@
-//! What each path answers. Pure but for [`Host`], which the worker and the tests implement.
-
-use std::{borrow::Cow, fmt::Display, time::Duration};
+//! Which answer each path gives to which method. Pure.
 
 use crate::{
-    request::{Request, number},
+    request::{Method, Request, number},
     status::Status,
 };
 
-/// What the answers need to know about the process that gives them.
-pub(crate) trait Host {
-    fn worker(&self) -> impl Display;
-    fn pid(&self) -> u32;
-    fn is_draining(&self) -> bool;
-    /// A request is answered.
-    fn count(&self);
-    /// Blocks the thread, and with it every connection of this worker: that is what `/sleep` is for.
-    fn sleep(&self, time: Duration);
-}
-
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: Status,
-    pub(crate) body: Body,
-    /// End the process with this code once the answer is written.
-    pub(crate) exit: Option<u8>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Body {
-    Text(Cow<'static, str>),
-    Filler(u64),
-}
-
-enum Route {
+/// To a request, once its body is here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
     Hello,
     Cluster,
     Pid,
-    Sleep(Duration),
+    /// After so many milliseconds.
+    Sleep(u64),
     Bytes(u64),
+    Echo,
+    /// And then the process ends with this code.
     Exit(u8),
+    WrongNumber(&'static Numbered),
+    WrongMethod(Allowed),
+    /// In the words of the status.
+    Plain(Status),
+}
+
+/// A path that ends with a number.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    pub(crate) path: &'static str,
+    pub(crate) limit: u64,
+    answer: fn(u64) -> Answer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Allowed {
+    GetAndHead,
+    Post,
 }
 
 impl Answer {
-    pub(crate) fn to(request: &Request<'_>, host: &impl Host) -> Answer {
-        let route = match Route::find(request.path) {
-            Ok(route) => route,
+    #[inline]
+    pub(crate) fn to(request: &Request<'_>) -> Answer {
+        let answer = match Answer::at(request.path) {
+            _any if request.method == Method::Unknown => return Answer::Plain(Status::NotImplemented),
+            Ok(answer) => answer,
             Err(refusal) => return refusal,
         };
-        if !matches!(request.method, "GET" | "HEAD") {
-            return Answer::refusal(Status::MethodNotAllowed);
-        }
-        match route {
-            Route::Hello => Answer::ok("Hello, World!"),
-            Route::Cluster => Answer::ok(format!("Running on worker with id ==> {}", host.worker())),
-            Route::Pid => Answer::ok(host.pid().to_string()),
-            Route::Sleep(time) => {
-                host.sleep(time);
-                Answer::ok(format!("slept {} ms", time.as_millis()))
-            }
-            Route::Bytes(count) => Answer { status: Status::Ok, body: Body::Filler(count), exit: None },
-            Route::Exit(code) => Answer { exit: Some(code), ..Answer::ok(format!("exiting with code {code}")) },
+        match (answer, request.method) {
+            (Answer::Echo, Method::Post) => Answer::Echo,
+            (Answer::Echo, _) => Answer::WrongMethod(Allowed::Post),
+            (_, Method::Get | Method::Head) => answer,
+            (_, Method::Post | Method::Other | Method::Unknown) => Answer::WrongMethod(Allowed::GetAndHead),
         }
     }
 
-    pub(crate) fn refusal(status: Status) -> Answer {
-        let (_code, reason) = status.line().split_at(4);
-        Answer { status, body: Body::Text(reason.into()), exit: None }
+    /// Whether the request did what its client wanted.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(self, Answer::WrongNumber(_) | Answer::WrongMethod(_) | Answer::Plain(_))
     }
 
-    fn ok(text: impl Into<Cow<'static, str>>) -> Answer {
-        Answer { status: Status::Ok, body: Body::Text(text.into()), exit: None }
-    }
-}
-
-impl Route {
-    fn find(path: &str) -> Result<Route, Answer> {
+    /// By a client that asks rightly; an error is the answer to everybody.
+    fn at(path: &str) -> Result<Answer, Answer> {
         match path {
-            "/" => return Ok(Route::Hello),
-            "/cluster" => return Ok(Route::Cluster),
-            "/pid" => return Ok(Route::Pid),
+            "/" => return Ok(Answer::Hello),
+            "/cluster" => return Ok(Answer::Cluster),
+            "/pid" => return Ok(Answer::Pid),
+            "/echo" => return Ok(Answer::Echo),
             _with_a_number => {}
         }
-        let (name, value) = path.rsplit_once('/').unwrap_or_default();
-        let up_to = |limit: u64| match number(value.as_bytes()) {
-            Some(number) if number <= limit => Ok(number),
-            _other => {
-                let text = format!("{name}/N takes N from 0 to {limit}");
-                Err(Answer { body: Body::Text(text.into()), ..Answer::refusal(Status::BadRequest) })
-            }
-        };
-        match name {
-            "/sleep" => up_to(MAX_SLEEP_MS).map(|ms| Route::Sleep(Duration::from_millis(ms))),
-            "/bytes" => up_to(MAX_BYTES).map(Route::Bytes),
-            "/exit" => up_to(u8::MAX.into()).map(|code| Route::Exit(code as u8)),
-            _unknown => Err(Answer::refusal(Status::NotFound)),
+        let (path, value) = path.rsplit_once('/').unwrap_or_default();
+        let numbered = NUMBERED.iter().find(|numbered| numbered.path == path);
+        let numbered = numbered.ok_or(Answer::Plain(Status::NotFound))?;
+        match number(value.as_bytes()) {
+            Some(number) if number <= numbered.limit => Ok((numbered.answer)(number)),
+            _other => Err(Answer::WrongNumber(numbered)),
         }
     }
 }
 
-/// Long enough for every test of hung workers, and the worker is not lost for ever.
-const MAX_SLEEP_MS: u64 = 60_000;
-
-const MAX_BYTES: u64 = 64 << 20;
+static NUMBERED: [Numbered; 3] = [
+    // Long enough for every test of hung workers, and the worker is not lost for ever.
+    Numbered { path: "/sleep", limit: 60_000, answer: Answer::Sleep },
+    Numbered { path: "/bytes", limit: 64 << 20, answer: Answer::Bytes },
+    Numbered { path: "/exit", limit: u8::MAX as u64, answer: |code| Answer::Exit(code as u8) },
+];

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     fmt::Display,
     io,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use mio_cluster::{
@@ -17,9 +17,11 @@ use mio_cluster::{
 };
 
 use crate::{
+    answer::Host,
     connection::{Connection, Progress},
+    date::{Date, Field},
     door::Door,
-    routes::Host,
+    output::Output,
     table::Table,
 };
 
@@ -46,6 +48,7 @@ struct Server {
     /// In the order of their deadlines; may name connections that are gone already.
     lingering: VecDeque<(Instant, Token)>,
     drain: Drain,
+    date: Date,
     /// Where every read goes first, so that an idle connection holds no buffer.
     buffer: Vec<u8>,
 }
@@ -75,12 +78,14 @@ impl Server {
             unfinished: Vec::new(),
             lingering: VecDeque::new(),
             drain: Drain::NotAsked,
+            date: Date::new(),
             buffer: vec![0; READ],
         })
     }
 
     fn turn(&mut self, worker: &Worker, events: &Events) {
         let now = Instant::now();
+        self.date.turn(now, SystemTime::now);
         self.notice_drain(worker, now);
         for token in std::mem::take(&mut self.unfinished) {
             self.work(token, worker, now);
@@ -131,7 +136,7 @@ impl Server {
 
     fn work(&mut self, token: Token, worker: &Worker, now: Instant) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        match connection.work(&Here { worker, row: &self.row }, &mut self.buffer) {
+        match connection.work(&Here { worker, row: &self.row, date: &self.date }, &mut self.buffer) {
             Progress::Waiting if self.drain == Drain::Over && connection.is_idle() => self.close(token),
             Progress::Waiting => {}
             Progress::Unfinished => self.unfinished.push(token),
@@ -197,29 +202,54 @@ impl Server {
 }
 
 /// The process that answers.
-struct Here<'a> {
+pub(crate) struct Here<'a> {
     worker: &'a Worker,
     row: &'a Row,
+    date: &'a Date,
 }
 
-impl Host for Here<'_> {
+impl Here<'_> {
+    pub(crate) fn with<'a>(&'a self, output: &'a mut Output) -> To<'a> {
+        To { here: self, output }
+    }
+}
+
+/// To one connection.
+pub(crate) struct To<'a> {
+    here: &'a Here<'a>,
+    output: &'a mut Output,
+}
+
+impl Host for To<'_> {
+    fn output(&mut self) -> &mut Vec<u8> {
+        self.output.text()
+    }
+
+    fn is_full(&self) -> bool {
+        self.output.is_full()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.here.worker.is_draining()
+    }
+
+    fn date(&self) -> Field {
+        *self.here.date.field()
+    }
+
     fn worker(&self) -> impl Display {
-        self.worker.id()
+        self.here.worker.id()
     }
 
     fn pid(&self) -> u32 {
         std::process::id()
     }
 
-    fn is_draining(&self) -> bool {
-        self.worker.is_draining()
+    fn count(&mut self) {
+        self.here.row.requests(1);
     }
 
-    fn count(&self) {
-        self.row.requests(1);
-    }
-
-    fn sleep(&self, time: Duration) {
+    fn sleep(&mut self, time: Duration) {
         std::thread::sleep(time);
     }
 }

@@ -1,118 +1,176 @@
 //! The HTTP/1 side of one connection without its socket: bytes in, answers out. Pure, so every order of arrival is a
 //! unit test.
 //!
-//! It answers every complete request that it is shown, in order, and skips their bodies. It answers nothing behind a
-//! request after which the connection closes, and nothing while the output is full.
+//! Requests are answered in order, each when its body has come. Nothing is looked at before the answer in front of it
+//! is all written, and nothing at all behind a request after which the connection closes. Between two requests it holds
+//! no memory but its own size.
 
-use std::io::Write;
+use std::time::Duration;
 
 use crate::{
-    output::Output,
-    request::Request,
-    routes::{Answer, Body, Host},
+    answer::{Connection, Host, write},
+    body::Body,
+    request::{Length, Request},
+    routes::Answer,
     status::Status,
 };
 
 #[derive(Default)]
 pub(crate) struct Session {
-    /// Bytes of the last request's body that are still to come.
-    skip: u64,
+    /// A request whose body has not all come.
+    incoming: Option<Box<Incoming>>,
+    /// Bytes of the last answer's body that are still to be written.
+    filler: u64,
+    /// What follows the last answer.
+    end: Option<End>,
+}
+
+struct Incoming {
+    request: Pending,
+    body: Body,
+}
+
+/// What the answer depends on when the head is gone.
+#[derive(Clone, Copy)]
+struct Pending {
+    answer: Answer,
+    is_head: bool,
+    http_1_0: bool,
+    keep_alive: bool,
 }
 
 /// What has to happen before there is more to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
     /// More input.
-    Read,
-    /// Room in the output.
-    Write,
-    /// Nothing more will be answered: write what is there, then close.
+    Input,
+    /// Room in the output: then [`Session::fill`] goes on, and after it [`Session::receive`] with the rest.
+    Room,
+    /// Nothing more will be answered.
+    End(End),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// The client has asked for it, so it sends no more.
     Close,
-    /// The same, and end the process with this code.
+    /// The client may still be sending, and a reset would destroy the answer.
+    Linger,
+    /// The process ends, too, with this code.
     Exit(u8),
 }
 
 impl Session {
     /// Answers what is complete in `input`. Returns how many bytes are done with; show the rest again with more behind
     /// it.
-    pub(crate) fn answer(&mut self, input: &[u8], host: &impl Host, output: &mut Output) -> (usize, Next) {
+    pub(crate) fn receive(&mut self, input: &[u8], host: &mut impl Host) -> (usize, Next) {
         let mut used = 0;
         loop {
-            used += self.skip_body(&input[used..]);
-            used += empty_lines(&input[used..]);
-            if used == input.len() {
-                return (used, Next::Read);
+            let next = self.fill(host);
+            if next != Next::Input {
+                return (used, next);
             }
-            if output.is_full() {
-                return (used, Next::Write);
-            }
-            match Request::parse(&input[used..]) {
-                Ok(None) => return (used, Next::Read),
-                Ok(Some(request)) => {
-                    used += request.head;
-                    self.skip = request.body;
-                    if let Some(end) = respond(&request, host, output) {
-                        return (used, end);
-                    }
-                }
-                Err(status) => {
-                    write_answer(&Answer::refusal(status), "Connection: close\r\n", true, output);
-                    return (used, Next::Close);
-                }
+            let rest = &input[used..];
+            let read = if self.incoming.is_some() { self.read_body(rest, host) } else { self.read_head(rest, host) };
+            match read {
+                Ok(0) => return (used, Next::Input),
+                Ok(count) => used += count,
+                Err(status) => self.refuse(status, host),
             }
         }
     }
 
-    /// Whether the last request was received to its end.
-    pub(crate) fn is_between_requests(&self) -> bool {
-        self.skip == 0
+    /// Goes on with the answer that is not all written, if there is one.
+    pub(crate) fn fill(&mut self, host: &mut impl Host) -> Next {
+        while self.filler > 0 && !host.is_full() {
+            let piece = usize::try_from(self.filler).unwrap_or(usize::MAX).min(FILLER.len());
+            host.output().extend_from_slice(&FILLER[..piece]);
+            self.filler -= piece as u64;
+        }
+        match self.end {
+            _ if self.filler > 0 => Next::Room,
+            Some(end) => Next::End(end),
+            None if host.is_full() => Next::Room,
+            None => Next::Input,
+        }
     }
 
-    fn skip_body(&mut self, input: &[u8]) -> usize {
-        let here = usize::try_from(self.skip).unwrap_or(usize::MAX).min(input.len());
-        self.skip -= here as u64;
-        here
+    /// In the middle of a request, although all that has come of it is used.
+    pub(crate) fn is_in_body(&self) -> bool {
+        self.incoming.is_some()
+    }
+
+    fn read_head(&mut self, input: &[u8], host: &mut impl Host) -> Result<usize, Status> {
+        if input.is_empty() {
+            return Ok(0);
+        }
+        // Some clients send an empty line behind a body (RFC 9112, 2.2); it begins no request.
+        if input.starts_with(b"\r\n") {
+            return Ok(2);
+        }
+        let Some(request) = Request::parse(input)? else { return Ok(0) };
+        let Request { head, length, http_1_0, keep_alive, .. } = request;
+        let mut pending = Pending { answer: Answer::to(&request), is_head: request.is_head(), http_1_0, keep_alive };
+        let behind = &input[head..];
+        if request.expects_continue && length != Length::Fixed(0) {
+            if pending.answer.is_refusal() {
+                // Whether the body will come is unknown.
+                pending.keep_alive = false;
+                self.answer(pending, &[], host);
+                self.end = Some(End::Linger);
+                return Ok(head);
+            }
+            if behind.is_empty() {
+                host.output().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+        }
+        if let Length::Fixed(length) = length {
+            if let Some(content) = behind.get(..length) {
+                self.answer(pending, content, host);
+                return Ok(head + length);
+            }
+        }
+        let body = Body::new(length, matches!(pending.answer, Answer::Echo));
+        self.incoming = Some(Box::new(Incoming { request: pending, body }));
+        Ok(head)
+    }
+
+    fn read_body(&mut self, input: &[u8], host: &mut impl Host) -> Result<usize, Status> {
+        let Some(mut incoming) = self.incoming.take() else { return Ok(0) };
+        let (used, is_all) = incoming.body.read(input)?;
+        if is_all {
+            self.answer(incoming.request, incoming.body.content(), host);
+        } else {
+            self.incoming = Some(incoming);
+        }
+        Ok(used)
+    }
+
+    fn answer(&mut self, to: Pending, content: &[u8], host: &mut impl Host) {
+        if let Answer::Sleep(ms) = to.answer {
+            host.sleep(Duration::from_millis(ms));
+        }
+        host.count();
+        self.end = if let Answer::Exit(code) = to.answer {
+            Some(End::Exit(code))
+        } else if !to.keep_alive {
+            Some(End::Close)
+        } else {
+            host.is_draining().then_some(End::Linger)
+        };
+        let connection = match self.end {
+            Some(_) => Connection::Closes,
+            None if to.http_1_0 => Connection::KeptAlive,
+            None => Connection::Stays,
+        };
+        self.filler = write(to.answer, connection, to.is_head, content, host);
+    }
+
+    fn refuse(&mut self, status: Status, host: &mut impl Host) {
+        write(Answer::Plain(status), Connection::Closes, false, &[], host);
+        self.incoming = None;
+        self.end = Some(End::Linger);
     }
 }
 
-fn respond(request: &Request<'_>, host: &impl Host, output: &mut Output) -> Option<Next> {
-    let answer = Answer::to(request, host);
-    host.count();
-    // Asked for after the answer was made: a drain may have begun during a sleep.
-    let end = match answer.exit {
-        Some(code) => Some(Next::Exit(code)),
-        None if request.keep_alive && !host.is_draining() => None,
-        None => Some(Next::Close),
-    };
-    let connection = match end {
-        Some(_) => "Connection: close\r\n",
-        None if request.http_1_0 => "Connection: keep-alive\r\n",
-        None => "",
-    };
-    write_answer(&answer, connection, request.method != "HEAD", output);
-    end
-}
-
-fn write_answer(answer: &Answer, connection: &str, with_body: bool, output: &mut Output) {
-    let length = match &answer.body {
-        Body::Text(text) => text.len() as u64,
-        Body::Filler(count) => *count,
-    };
-    let allow = if answer.status == Status::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
-    let status = answer.status.line();
-    write!(
-        output.text(),
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{allow}{connection}\r\n"
-    )
-    .expect("a Vec takes every write");
-    match &answer.body {
-        _ if !with_body => {}
-        Body::Text(text) => output.text().extend_from_slice(text.as_bytes()),
-        Body::Filler(count) => output.fill(*count),
-    }
-}
-
-/// Some clients send an empty line behind a body (RFC 9112, 2.2); it begins no request.
-fn empty_lines(input: &[u8]) -> usize {
-    input.chunks_exact(2).take_while(|pair| pair == b"\r\n").count() * 2
-}
+static FILLER: [u8; 64 << 10] = [b'x'; 64 << 10];
