@@ -17,38 +17,67 @@
 //! | `/exit/CODE` | and then the worker ends with that code |
 //!
 //! The HTTP knows no sockets: `status` and `date`, `request`, `body`, `routes`, `answer`, `session`, each using only
-//! those before it (and `request` the limit of `body`). The worker's loop is `output`, `connection` (a session and its
-//! socket), `table`, `door` and `server`.
+//! those before it (and `request` the limit of `body`). `service` gives it to the worker's loop.
 
 mod answer;
 mod body;
-mod connection;
 mod date;
-mod door;
-mod output;
 mod request;
 mod routes;
-mod server;
+mod service;
 mod session;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
-mod table;
 #[cfg(test)]
 mod tests;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
+use mio_cluster::Serve;
+
+use crate::service::Http;
 
 #[derive(Parser)]
 #[command(version, about = "HTTP/1 server on forked workers", long_about = None)]
 struct Options {
     #[command(flatten)]
     server: support::ServerOptions,
+    /// Close a connection that asks nothing for so long; 0: never [default: 75]
+    #[arg(long, value_name = "SECONDS")]
+    idle_timeout: Option<u64>,
+    /// Refuse a request that takes longer to arrive; 0: never [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    request_timeout: Option<u64>,
+    /// Connections that a worker has open at once; others wait [default: unlimited]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
+    /// Look for events for so long before sleeping; takes a whole CPU per worker
+    #[arg(long, value_name = "MICROS", default_value_t = 0)]
+    busy_poll: u64,
+}
+
+impl Options {
+    fn serve(&self) -> Serve {
+        let time = |seconds| (seconds > 0).then(|| Duration::from_secs(seconds));
+        let mut serve = Serve::new().busy_poll(Duration::from_micros(self.busy_poll));
+        if let Some(seconds) = self.idle_timeout {
+            serve = serve.idle_timeout(time(seconds));
+        }
+        if let Some(seconds) = self.request_timeout {
+            serve = serve.request_timeout(time(seconds));
+        }
+        if let Some(connections) = self.max_connections {
+            serve = serve.max_connections(connections);
+        }
+        serve
+    }
 }
 
 fn main() -> ExitCode {
     support::start_log();
-    Options::parse().server.run(server::serve)
+    let options = Options::parse();
+    let serve = options.serve();
+    options.server.run(move |worker| worker.serve_with(serve, Http::new()))
 }

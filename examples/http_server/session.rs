@@ -95,9 +95,31 @@ impl Session {
         }
     }
 
+    /// The rest of a request has not come in time.
+    pub(crate) fn time_out(&mut self, host: &mut impl Host) -> Next {
+        if self.end.is_none() && self.filler == 0 {
+            self.refuse(Status::RequestTimeout, host);
+        }
+        self.fill(host)
+    }
+
+    /// What is not complete by now will never be.
+    pub(crate) fn end_of_input(&mut self, host: &mut impl Host) -> Next {
+        self.end = self.end.or(Some(End::Close));
+        self.fill(host)
+    }
+
     /// In the middle of a request, although all that has come of it is used.
     pub(crate) fn is_in_body(&self) -> bool {
         self.incoming.is_some()
+    }
+
+    /// What the process is to end with when the answer is out.
+    pub(crate) fn exit_code(&self) -> Option<u8> {
+        match self.end {
+            Some(End::Exit(code)) => Some(code),
+            Some(End::Close | End::Linger) | None => None,
+        }
     }
 
     fn read_head(&mut self, input: &[u8], host: &mut impl Host) -> Result<usize, Status> {

@@ -156,6 +156,33 @@ fn while_draining_every_answer_is_the_last_one() {
 }
 
 #[test]
+fn a_request_that_does_not_come_in_time_is_told_so() {
+    let refused = written(last(("408 Request Timeout", TEXT, "", "Request Timeout")), true);
+    for begun in ["GET / HT", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab"] {
+        let mut client = Client::default();
+        client.sends(begun.as_bytes());
+        assert_eq!(client.session.time_out(&mut client.host), LINGER);
+        assert_eq!(client.host.output, refused.as_bytes());
+        assert!(!client.session.is_in_body());
+        assert_eq!(client.session.time_out(&mut client.host), LINGER);
+        assert_eq!(client.host.output, refused.as_bytes(), "told once");
+    }
+}
+
+#[test]
+fn a_half_closed_client_gets_its_answers() {
+    let (mut session, mut host) = (Session::default(), Fixed::default());
+    let (_, next) = session.receive(b"GET /bytes/100000 HTTP/1.1\r\nHost: a\r\n\r\nGET /", &mut host);
+    assert_eq!(next, Next::Room);
+    assert_eq!(session.end_of_input(&mut host), Next::Room);
+    let first = host.output.len();
+    host.output.clear();
+    assert_eq!(session.fill(&mut host), CLOSE);
+    assert!(first + host.output.len() > 100_000);
+    assert_eq!(Session::default().end_of_input(&mut host), CLOSE);
+}
+
+#[test]
 fn a_sleep_takes_the_time_that_the_path_says() {
     let mut client = Client::default();
     client.sends(b"HEAD /sleep/60000 HTTP/1.1\r\nHost: a\r\n\r\nPUT /sleep/1 HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -4,6 +4,7 @@
 mod cases;
 mod limits;
 mod options;
+mod served;
 mod splits;
 
 use std::{fmt::Display, time::Duration};
