@@ -123,7 +123,7 @@ pub use event::{Address, Cause, Event, ExitStatus, Shutdown, State, WorkerEvent,
 pub use id::{Signal, Slot, WorkerId};
 pub use master::Master;
 pub use role::{is_master, is_worker};
-pub use scoreboard::{DoorStats, Row, Scoreboard, Totals, WorkerStats};
+pub use scoreboard::{Closes, DoorStats, Row, Scoreboard, Totals, WorkerStats};
 pub use serve::{Closed, Deadline, Io, Key, Layer, Mailbox, Posted, Serve, Service, SourceId, TimerId, Turn};
 pub use worker::{Listener, Worker, WorkerExit, WorkerHandle};
 

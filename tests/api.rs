@@ -6,9 +6,9 @@ use std::{
 };
 
 use mio_cluster::{
-    Address, Cause, Closed, Cluster, Deadline, DoorStats, Error, Event, ExitStatus, Io, Key, Layer, Listen, Listener,
-    Mailbox, Master, Posted, ReadyWhen, Restart, Row, Scoreboard, Serve, Shutdown, Signal, Slot, SourceId, State,
-    TimerId, Totals, Turn, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef, WorkerStats,
+    Address, Cause, Closed, Closes, Cluster, Deadline, DoorStats, Error, Event, ExitStatus, Io, Key, Layer, Listen,
+    Listener, Mailbox, Master, Posted, ReadyWhen, Restart, Row, Scoreboard, Serve, Shutdown, Signal, Slot, SourceId,
+    State, TimerId, Totals, Turn, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef, WorkerStats,
     mio::event::Source,
 };
 
@@ -35,6 +35,7 @@ fn values_may_go_anywhere() {
     anywhere::<Address>();
     anywhere::<Cause>();
     anywhere::<Closed>();
+    anywhere::<Closes>();
     anywhere::<Deadline>();
     anywhere::<DoorStats>();
     anywhere::<Error>();

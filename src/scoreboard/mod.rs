@@ -12,6 +12,7 @@
 //! in the master, under one lock with the clearing of its seat: whoever looks counts every process once.
 
 mod board;
+mod closes;
 mod row;
 mod seat;
 mod stats;
@@ -23,9 +24,11 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
+pub(crate) use self::closes::Reason;
 pub(crate) use self::seat::{Seat, Seats};
 pub use self::{
     board::Scoreboard,
+    closes::Closes,
     row::Row,
     stats::{DoorStats, Totals, WorkerStats},
 };
@@ -37,7 +40,7 @@ fn now() -> u64 {
 }
 
 /// The version of the layout; both sides of the channel say it in their first packet.
-pub(crate) const LAYOUT: u16 = 2;
+pub(crate) const LAYOUT: u16 = 3;
 
 /// Cells of a seat that are the program's own.
 const USER_CELLS: usize = 8;

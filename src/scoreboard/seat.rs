@@ -9,9 +9,12 @@ use std::{
 };
 
 use super::{
-    Scoreboard, USER_CELLS, now,
+    Scoreboard, USER_CELLS,
+    closes::Reason,
+    now,
     table::{
-        ACCEPTED, BUSY_SINCE, CLOSED, DOOR_ACCEPTED, DOOR_READY, FLAGS, FRAMES, Holder, REQUESTS, TURNS, Table, USER,
+        ACCEPTED, BUSY_SINCE, CLOSED, CLOSES, DOOR_ACCEPTED, DOOR_READY, FLAGS, FRAMES, FULL, Holder, REQUESTS, TURNS,
+        Table, USER,
     },
 };
 use crate::{
@@ -163,6 +166,17 @@ impl Seat {
 
     pub(super) fn closed(&self) {
         self.word(CLOSED).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many connections more have ended for this reason; they are counted as closed, too.
+    pub(crate) fn closed_because(&self, reason: Reason, count: u64) {
+        self.word(CLOSES + reason as usize).fetch_add(count, Ordering::Relaxed);
+        self.word(CLOSED).fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Whether the worker has as many connections as it may, and so accepts nobody.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.word(FULL).store(full.into(), Ordering::Relaxed);
     }
 
     pub(super) fn requests(&self, count: u64) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    USER_CELLS,
+    Closes, USER_CELLS,
     table::{Counts, Holder},
 };
 use crate::{
@@ -36,12 +36,16 @@ pub struct WorkerStats {
     pub busy_for: Option<Duration>,
     /// It is to finish what it has accepted and leave: as asked by the master, by a signal, or by itself.
     pub draining: bool,
+    /// It accepts nobody at present, as it has [as many connections as it may](crate::Serve::max_connections).
+    pub full: bool,
     /// Turns of its loop.
     pub turns: u64,
     /// Connections that it accepted.
     pub accepted: u64,
     /// Those of them that have ended, see [`Row::closed`](crate::Row::closed).
     pub closed: u64,
+    /// Those of them that ended in [`Worker::serve`](crate::Worker::serve), by reason.
+    pub closes: Closes,
     /// What it counted with [`Row::requests`](crate::Row::requests).
     pub requests: u64,
     /// The program's own cells, see [`Row::user`](crate::Row::user).
@@ -52,9 +56,9 @@ impl WorkerStats {
     /// `now`: the monotonic clock.
     pub(super) fn new(holder: Holder, counts: &Counts, now: u64) -> Self {
         let Holder { slot, id, pid } = holder;
-        let Counts { draining, busy_since, turns, accepted, closed, requests, user } = *counts;
+        let Counts { draining, full, busy_since, turns, accepted, closed, closes, requests, user } = *counts;
         let busy_for = (busy_since != 0).then(|| Duration::from_nanos(now.saturating_sub(busy_since)));
-        Self { slot, id, pid, busy_for, draining, turns, accepted, closed, requests, user }
+        Self { slot, id, pid, busy_for, draining, full, turns, accepted, closed, closes, requests, user }
     }
 
     /// Connections that are open now: `accepted` without `closed`.
@@ -84,6 +88,8 @@ pub struct Totals {
     pub accepted: u64,
     /// Those of them that have ended, see [`Row::closed`](crate::Row::closed).
     pub closed: u64,
+    /// Those of them that ended in [`Worker::serve`](crate::Worker::serve), by reason.
+    pub closes: Closes,
     /// Those of them that were open when their process ended, and were lost with it. Means something only in a program
     /// that calls [`Row::closed`](crate::Row::closed).
     pub abandoned: u64,
@@ -103,8 +109,9 @@ impl Totals {
 
     /// One process more, and what it has counted.
     pub(super) fn add_process(&mut self, counts: &Counts) {
-        let Counts { draining: _, busy_since: _, turns: _, accepted, closed, requests, user } = *counts;
-        self.add(&Totals { processes: 1, accepted, closed, requests, user, ..Totals::default() });
+        let Counts { draining: _, full: _, busy_since: _, turns: _, accepted, closed, closes, requests, user } =
+            *counts;
+        self.add(&Totals { processes: 1, accepted, closed, closes, requests, user, ..Totals::default() });
     }
 
     /// As `add_process`; it has ended.
@@ -114,7 +121,8 @@ impl Totals {
     }
 
     pub(super) fn add(&mut self, other: &Totals) {
-        let Totals { processes, accepted, closed, abandoned, reset, requests, user } = *other;
+        let Totals { processes, accepted, closed, closes, abandoned, reset, requests, user } = *other;
+        self.closes = self.closes.plus(closes);
         let sums = [
             (&mut self.processes, processes),
             (&mut self.accepted, accepted),
@@ -157,33 +165,47 @@ const _: () = assert!(USER_CELLS == 8, "the documentation and the public arrays 
 mod tests {
     use super::*;
 
-    const COUNTS: Counts =
-        Counts { draining: false, busy_since: 5, turns: 4, accepted: 10, closed: 7, requests: 30, user: [1; 8] };
+    fn counts() -> Counts {
+        let closes = Closes::from_words([2, 0, 0, 0, 0, 0, 0, 1]);
+        Counts {
+            busy_since: 5,
+            turns: 4,
+            accepted: 10,
+            closed: 7,
+            closes,
+            requests: 30,
+            user: [1; 8],
+            ..Counts::default()
+        }
+    }
 
     #[test]
     fn open_connections_of_an_ended_process_are_abandoned() {
         let mut totals = Totals::default();
-        totals.add_process(&COUNTS);
+        totals.add_process(&counts());
         assert_eq!((totals.open(), totals.abandoned), (3, 0));
-        totals.add_ended(&COUNTS);
+        totals.add_ended(&counts());
         assert_eq!((totals.processes, totals.accepted, totals.closed, totals.requests), (2, 20, 14, 60));
+        assert_eq!(totals.closes, Closes { by_service: 4, shed: 2, ..Closes::default() });
         assert_eq!((totals.open(), totals.abandoned, totals.user), (3, 3, [2; 8]));
     }
 
     #[test]
     fn nonsense_overflows_nothing() {
-        let nonsense = Counts { accepted: u64::MAX, closed: 0, user: [u64::MAX; 8], ..COUNTS };
+        let closes = Closes::from_words([u64::MAX; 8]);
+        let nonsense = Counts { accepted: u64::MAX, closed: 0, closes, user: [u64::MAX; 8], ..counts() };
         let mut totals = Totals::default();
         (0..2).for_each(|_| totals.add_ended(&nonsense));
         assert_eq!((totals.accepted, totals.abandoned, totals.user), (u64::MAX, u64::MAX, [u64::MAX; 8]));
-        totals.add_ended(&Counts { accepted: 0, closed: u64::MAX, ..COUNTS });
+        assert_eq!(totals.closes, closes);
+        totals.add_ended(&Counts { accepted: 0, closed: u64::MAX, ..counts() });
         assert_eq!(totals.open(), 0);
     }
 
     #[test]
     fn a_turn_that_began_after_the_look_has_lasted_no_time() {
         let holder = Holder { slot: Slot::from_index(0), id: WorkerId::FIRST, pid: 1 };
-        let busy = |since, now| WorkerStats::new(holder, &Counts { busy_since: since, ..COUNTS }, now).busy_for;
+        let busy = |since, now| WorkerStats::new(holder, &Counts { busy_since: since, ..counts() }, now).busy_for;
         assert_eq!(busy(0, 100), None);
         assert_eq!(busy(40, 100), Some(Duration::from_nanos(60)));
         assert_eq!(busy(140, 100), Some(Duration::ZERO));

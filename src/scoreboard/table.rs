@@ -14,7 +14,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering, fence},
 };
 
-use super::USER_CELLS;
+use super::{
+    USER_CELLS,
+    closes::{Closes, REASONS},
+};
 use crate::{
     id::{Slot, WorkerId},
     sys::{
@@ -44,11 +47,13 @@ pub(super) struct Holder {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Counts {
     pub(super) draining: bool,
+    pub(super) full: bool,
     /// 0 while it waits.
     pub(super) busy_since: u64,
     pub(super) turns: u64,
     pub(super) accepted: u64,
     pub(super) closed: u64,
+    pub(super) closes: Closes,
     pub(super) requests: u64,
     pub(super) user: [u64; USER_CELLS],
 }
@@ -115,10 +120,12 @@ impl Table {
         let load = |word: usize| words[word].load(Ordering::Relaxed);
         Counts {
             draining: load(FLAGS) & DRAINING != 0,
+            full: load(FULL) != 0,
             busy_since: load(BUSY_SINCE),
             turns: load(TURNS),
             accepted: load(ACCEPTED),
             closed: load(CLOSED),
+            closes: Closes::from_words(std::array::from_fn(|reason| load(CLOSES + reason))),
             requests: load(REQUESTS),
             user: std::array::from_fn(|cell| load(USER + cell)),
         }
@@ -176,8 +183,13 @@ pub(super) const TURNS: usize = 17;
 pub(super) const ACCEPTED: usize = 18;
 pub(super) const CLOSED: usize = 19;
 pub(super) const REQUESTS: usize = 20;
+/// 1 while the worker accepts nobody, as it has as many connections as it may.
+pub(super) const FULL: usize = 21;
+/// Of those in `CLOSED`, by reason.
+pub(super) const CLOSES: usize = 22;
 pub(super) const USER: usize = 32;
 const SEAT_WORDS: usize = USER + USER_CELLS;
+const _: () = assert!(CLOSES + REASONS <= USER);
 
 /// A door: one cache line. Word 2 is kept for the connections that the kernel was told to put there.
 const DOOR_WORDS: usize = 8;

@@ -62,6 +62,8 @@ fn a_new_process_finds_nothing_of_the_old_one() {
     seat.drain();
     seat.add_frame();
     seat.busy();
+    seat.set_full(true);
+    seat.closed_because(Reason::Failed, 1);
     Row::new(seat.share()).user(0).store(1, Ordering::Relaxed);
     assert!(seats.take(slot(0), id(2)).is_none(), "all seats are taken");
     seats.give_back(seat);
@@ -70,6 +72,7 @@ fn a_new_process_finds_nothing_of_the_old_one() {
     assert_eq!(seat.frames_sent(), 0);
     let [worker] = seats.scoreboard().workers()[..] else { panic!("one worker") };
     assert_eq!((worker.id, worker.turns, worker.busy_for, worker.user), (id(2), 0, None, [0; 8]));
+    assert_eq!((worker.full, worker.closes), (false, Closes::default()));
 }
 
 #[test]
@@ -94,6 +97,37 @@ fn a_turn_lasts_from_busy_to_idle() {
     row.idle();
     row.idle();
     assert_eq!((look().busy_for, look().turns), (None, 1));
+}
+
+#[test]
+fn reasons_are_counted_as_closed_and_across_restarts() {
+    use Reason::*;
+    let mut seats = Seats::new(1, &[]).unwrap();
+    let board = seats.scoreboard();
+    let all = [ByService, ByPeer, Reset, TimedOut, OverLimit, Drained, Failed, Shed];
+    for process in 1..=2 {
+        let seat = sit(&mut seats, 0, process);
+        (1..).zip(all).for_each(|(count, reason)| seat.closed_because(reason, count));
+        Row::new(seat.share()).closed();
+        let [worker] = board.workers()[..] else { panic!("one worker") };
+        let Closes { by_service, by_peer, reset, timed_out, over_limit, drained, failed, shed } = worker.closes;
+        let words = [by_service, by_peer, reset, timed_out, over_limit, drained, failed, shed];
+        assert_eq!((words, worker.closed), ([1, 2, 3, 4, 5, 6, 7, 8], 36 + 1), "one without a reason");
+        assert_eq!(board.total().closes.shed, process * 8);
+        seats.give_back(seat);
+    }
+    assert_eq!((board.total().closes.by_peer, board.total().closed), (4, 74));
+    assert_eq!(board.total().reset, 0, "those were not accepted");
+}
+
+#[test]
+fn a_full_worker_is_seen_until_it_is_not() {
+    let mut seats = Seats::new(1, &[]).unwrap();
+    let seat = sit(&mut seats, 0, 1);
+    for full in [false, true, false] {
+        seat.set_full(full);
+        assert_eq!(seats.scoreboard().workers()[0].full, full);
+    }
 }
 
 #[test]
