@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::atomic::AtomicU64};
 
-use super::Seat;
+use super::{Reason, Seat};
 
 /// A worker's own line of the [`Scoreboard`](crate::Scoreboard), from [`Worker::row`](crate::Worker::row).
 ///
@@ -80,12 +80,13 @@ impl Row {
         self.seat.requests(count);
     }
 
-    pub(crate) fn closed_because(&self, _why: &crate::serve::Closed) {
-        self.seat.closed();
+    /// As [`closed`](Self::closed), in a managed loop, which knows why.
+    pub(crate) fn closed_because(&self, reason: Reason) {
+        self.seat.closed_because(reason, 1);
     }
-    pub(crate) fn full(&self, _full: bool) {}
-    pub(crate) fn shed(&self) {
-        self.seat.closed();
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.seat.set_full(full);
     }
 
     /// A cell of the program's own, 0 in every new process. The scoreboard adds cells up over the processes of a slot,

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    scoreboard::Reason,
     worker::{Worker, boot::TARGET},
 };
 
@@ -162,14 +163,14 @@ impl<S: Service> Loop<S> {
                 }
             }
         }
-        self.hub.row.full(self.is_full());
+        self.hub.row.set_full(self.is_full());
         Ok(())
     }
 
     fn open(&mut self, guest: Guest) {
         let Some(key) = self.connections.next_key() else {
             log::warn!(target: TARGET, "a connection is dropped: no more than {} can be open", self.connections.len());
-            return self.hub.row.closed_because(&Closed::Failed(io::ErrorKind::OutOfMemory.into()));
+            return self.hub.row.closed_because(Reason::Failed);
         };
         let mut head = Head::new(guest.stream, guest.peer, guest.address, key, self.hub.clock.ms);
         let (mut out, mut wish) = (self.buffers.take(), Wish::default());
@@ -214,7 +215,7 @@ impl<S: Service> Loop<S> {
         let _ = guest.stream.read(&mut self.buffers.read);
         let _ = guest.stream.shutdown(Shutdown::Write);
         drop(guest);
-        self.hub.row.shed();
+        self.hub.row.closed_because(Reason::Shed);
         self.doors.restock();
     }
 
@@ -267,7 +268,7 @@ impl<S: Service> Loop<S> {
         self.buffers.give_back(head.input);
         self.buffers.give_back(head.output);
         self.hub.open -= 1;
-        self.hub.row.closed_because(&why);
+        self.hub.row.closed_because(why.reason());
         self.service.closed(conn, &mut Turn { hub: &mut self.hub }, why);
         self.doors.make_room();
     }

@@ -9,7 +9,7 @@ use super::{
     mailbox::Posted,
     turn::{SourceId, TimerId, Turn},
 };
-use crate::event::WorkerEvent;
+use crate::{event::WorkerEvent, scoreboard::Reason};
 
 /// A protocol: what a worker does with the bytes of its connections, see [`Worker::serve`](crate::Worker::serve).
 ///
@@ -188,4 +188,19 @@ pub enum Closed {
     Drained,
     /// The system failed, or a job panicked, or the service [said so](Io::fail).
     Failed(io::Error),
+}
+
+impl Closed {
+    /// What the scoreboard tells apart.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Closed::ByService => Reason::ByService,
+            Closed::ByPeer => Reason::ByPeer,
+            Closed::Reset => Reason::Reset,
+            Closed::TimedOut(_) => Reason::TimedOut,
+            Closed::InputLimit | Closed::OutputLimit => Reason::OverLimit,
+            Closed::Drained => Reason::Drained,
+            Closed::Failed(_) => Reason::Failed,
+        }
+    }
 }
