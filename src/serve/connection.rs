@@ -216,6 +216,7 @@ impl Head {
     /// In order, or as the service wanted. Answers once.
     pub(super) fn closed(&mut self) -> Closed {
         match mem::replace(&mut self.cause, Cause::Service) {
+            Cause::Deadline(Deadline::Drain) => Closed::Drained,
             Cause::Deadline(which) => Closed::TimedOut(which),
             Cause::Failed(error) => Closed::Failed(error),
             Cause::Service if self.reading == Reading::Ended && self.phase != Phase::Lingering => Closed::ByPeer,

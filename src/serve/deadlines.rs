@@ -26,8 +26,6 @@ pub(super) enum Due {
     Deadline(Deadline),
     /// The peer has had its time to close.
     Linger,
-    /// It has stayed idle, and the worker is to leave.
-    Grace,
 }
 
 impl Limits {
@@ -50,17 +48,18 @@ impl Limits {
             Waits::For(Deadline::Idle) => (since(self.idle), Due::Deadline(Deadline::Idle)),
             Waits::For(Deadline::Write) => (since(self.write), Due::Deadline(Deadline::Write)),
             Waits::Linger => (since(LINGER), Due::Linger),
-            Waits::Job | Waits::For(Deadline::Own) => (NEVER, Due::Linger),
+            Waits::Job | Waits::For(Deadline::Drain | Deadline::Own) => (NEVER, Due::Linger),
         };
-        let grace = match draining_since {
-            Some(start) if head.is_idle() => (start.max(head.since).saturating_add(self.grace), Due::Grace),
-            Some(_) | None => (NEVER, Due::Grace),
+        let drain = match draining_since {
+            Some(start) if head.is_idle() => start.max(head.since).saturating_add(self.grace),
+            Some(_) | None => NEVER,
         };
         let own = match head.phase {
             Phase::Open => (head.own_deadline, Due::Deadline(Deadline::Own)),
             Phase::Closing { .. } | Phase::Lingering => (NEVER, Due::Linger),
         };
-        [grace, own].into_iter().fold((when, due), |first, other| if other.0 < first.0 { other } else { first })
+        let drain = (drain, Due::Deadline(Deadline::Drain));
+        [drain, own].into_iter().fold((when, due), |first, other| if other.0 < first.0 { other } else { first })
     }
 }
 

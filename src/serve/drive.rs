@@ -82,6 +82,9 @@ impl<S: Service> Drive<'_, S> {
         let now = self.hub.clock.ms;
         self.head().since = now;
         self.call(out, |service, conn, io| service.timed_out(conn, io, which))?;
+        if which == Deadline::Drain {
+            self.head().end(End::Close);
+        }
         match (self.head().phase, which) {
             (Phase::Open, _) => Ok(()),
             // The peer does not take what is there.
@@ -273,7 +276,7 @@ impl Head {
             Waits::For(Deadline::Write) => moved.sent,
             Waits::For(Deadline::Request) => moved.consumed && self.in_request == 0,
             Waits::For(Deadline::Idle) => moved.received || moved.sent,
-            Waits::For(Deadline::FirstByte | Deadline::Own) | Waits::Linger | Waits::Job => false,
+            Waits::For(Deadline::FirstByte | Deadline::Drain | Deadline::Own) | Waits::Linger | Waits::Job => false,
         };
         if anew || waits != self.waits {
             self.waits = waits;

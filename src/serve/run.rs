@@ -326,7 +326,6 @@ impl<S: Service> Loop<S> {
                     let why = head.closed();
                     self.close(key, why);
                 }
-                Due::Grace => self.close(key, Closed::Drained),
             }
         }
     }

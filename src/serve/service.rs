@@ -123,8 +123,8 @@ pub trait Service: Sized {
     }
 
     /// The worker is to leave. Answers from now on should be each connection's last ([`Io::is_draining`]); a protocol
-    /// that can say goodbye does it here. A connection that is idle, or becomes so, is closed after
-    /// [`Serve::drain_grace`](crate::Serve::drain_grace).
+    /// that can say goodbye does it here. A connection that is idle, or becomes so, has
+    /// [`Serve::drain_grace`](crate::Serve::drain_grace) for another request, and is closed after that.
     fn draining(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = (conn, io);
     }
@@ -164,6 +164,9 @@ pub enum Deadline {
     Idle,
     /// That the peer takes its answers, see [`Serve::write_timeout`](crate::Serve::write_timeout).
     Write,
+    /// Another request while the worker is to leave, see [`Serve::drain_grace`](crate::Serve::drain_grace): the
+    /// connection is closed after this, in any case.
+    Drain,
     /// What [`Io::set_deadline`] was set for.
     Own,
 }
@@ -184,7 +187,7 @@ pub enum Closed {
     InputLimit,
     /// More than [`Serve::max_output`](crate::Serve::max_output) waited to be sent.
     OutputLimit,
-    /// It was idle while the worker drained.
+    /// It was idle while the worker drained ([`Deadline::Drain`]).
     Drained,
     /// The system failed, or a job panicked, or the service [said so](Io::fail).
     Failed(io::Error),
