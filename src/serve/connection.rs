@@ -249,7 +249,8 @@ impl Head {
 
 fn why(error: io::Error) -> Closed {
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Closed::Reset,
+        // The last: when it comes between two calls.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Closed::Reset,
         _other => Closed::Failed(error),
     }
 }
