@@ -90,6 +90,8 @@ impl<S: Service> Loop<S> {
                 Target::Connection(key) => {
                     if let Some(connection) = self.connections.find(key) {
                         match connection.head.note(event) {
+                            // It has had its turn, and gets the next one.
+                            Ok(()) if connection.head.listed => {}
                             Ok(()) => self.work(key),
                             Err(why) => self.close(key, why),
                         }
