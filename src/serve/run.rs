@@ -119,7 +119,7 @@ impl<S: Service> Loop<S> {
 
     /// How long the next poll may wait; an idle worker has no deadline and is woken by nothing.
     fn timeout(&self) -> Option<Duration> {
-        let more = !self.unfinished.is_empty() || !self.hub.posts.is_empty();
+        let more = !self.unfinished.is_empty() || !self.hub.posts.is_empty() || self.inbox.is_rung();
         if more || (self.doors.is_waiting() && !self.is_full()) {
             return Some(Duration::ZERO);
         }
@@ -283,7 +283,8 @@ impl<S: Service> Loop<S> {
                 self.post(key, Letter::Posted(value));
             }
         }
-        while let Some((key, letter)) = self.inbox.next() {
+        for _ in 0..LETTERS {
+            let Some((key, letter)) = self.inbox.next() else { break };
             self.post(key, letter);
         }
     }
@@ -356,3 +357,6 @@ impl<S: Service> Loop<S> {
 }
 
 const EVENTS: usize = 1024;
+
+/// Per turn: threads, or callbacks, that send without end must not keep connections waiting.
+const LETTERS: usize = 1024;
