@@ -41,6 +41,8 @@ pub(super) struct Loop<S: Service> {
     buffers: Buffers,
     /// Had more to do than one turn allows.
     unfinished: Vec<Key>,
+    /// Those of them that have this turn; empty between turns.
+    resumed: Vec<Key>,
 }
 
 impl<S: Service> Loop<S> {
@@ -63,6 +65,7 @@ impl<S: Service> Loop<S> {
             wheel: Wheel::new(),
             buffers: Buffers::new(),
             unfinished: Vec::new(),
+            resumed: Vec::new(),
         })
     }
 
@@ -82,9 +85,7 @@ impl<S: Service> Loop<S> {
     fn turn(&mut self, events: &Events) -> Result<()> {
         self.hub.clock.turn(Instant::now());
         self.notice_drain();
-        for key in mem::take(&mut self.unfinished) {
-            self.go_on(key);
-        }
+        self.go_on();
         for event in events {
             match Target::of(event.token()) {
                 Target::Connection(key) => {
@@ -225,10 +226,13 @@ impl<S: Service> Loop<S> {
         self.drive(key, |_drive, _out| Ok(()));
     }
 
-    fn go_on(&mut self, key: Key) {
-        if let Some(connection) = self.connections.find(key) {
-            connection.head.listed = false;
-            self.work(key);
+    fn go_on(&mut self) {
+        mem::swap(&mut self.unfinished, &mut self.resumed);
+        while let Some(key) = self.resumed.pop() {
+            if let Some(connection) = self.connections.find(key) {
+                connection.head.listed = false;
+                self.work(key);
+            }
         }
     }
 
