@@ -248,11 +248,8 @@ impl Head {
 }
 
 fn why(error: io::Error) -> Closed {
-    match error.kind() {
-        // The last: when it comes between two calls.
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Closed::Reset,
-        _other => Closed::Failed(error),
-    }
+    let is_reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::NotConnected];
+    if is_reset.contains(&error.kind()) { Closed::Reset } else { Closed::Failed(error) }
 }
 
 pub(super) const NEVER: u64 = u64::MAX;

@@ -35,7 +35,7 @@ impl<T> Table<T> {
     /// The key of the next [`insert`](Self::insert). `None`: keys have no room for more.
     pub(super) fn next_key(&mut self) -> Option<Key> {
         if self.free.is_empty() {
-            let index = u32::try_from(self.places.len()).ok().filter(|&index| index <= MAX_INDEX)?;
+            let index = u32::try_from(self.places.len()).ok().filter(|_| self.places.len() < MAX_INDEX)?;
             self.places.push(Place { generation: FIRST_GENERATION, value: None });
             self.free.push(index);
         }
@@ -106,7 +106,7 @@ impl Target {
 
     /// Of a token that [`token`](Self::token) has made.
     pub(super) fn of(Token(token): Token) -> Self {
-        let index = (token & MAX_INDEX as usize) as u32;
+        let index = (token & MAX_INDEX) as u32;
         match (token >> INDEX_BITS) as u32 {
             NOT_OF_SERVICE => match index {
                 0 => Target::Worker,
@@ -120,12 +120,12 @@ impl Target {
 }
 
 fn following(generation: u32) -> u32 {
-    if generation >= MAX_INDEX { FIRST_GENERATION } else { generation + 1 }
+    if generation as usize >= MAX_INDEX { FIRST_GENERATION } else { generation + 1 }
 }
 
 /// Half of a token each: 32 bits on a 64-bit machine.
 const INDEX_BITS: u32 = usize::BITS / 2;
-pub(super) const MAX_INDEX: u32 = (usize::MAX >> INDEX_BITS) as u32;
+pub(super) const MAX_INDEX: usize = usize::MAX >> INDEX_BITS;
 
 /// The generations of connections begin above those of everything else.
 const NOT_OF_SERVICE: u32 = 0;
@@ -156,11 +156,11 @@ mod tests {
     #[test]
     fn target_survives_its_token() {
         let key = Key { index: 7, generation: FIRST_GENERATION };
-        let last = Key { index: MAX_INDEX, generation: MAX_INDEX };
+        let last = Key { index: MAX_INDEX as u32, generation: MAX_INDEX as u32 };
         let targets = [Target::Worker, Target::Waker, Target::Door(0), Target::Door(u16::MAX), Target::Source(0)];
         for target in targets.into_iter().chain([key, last].map(Target::Connection)) {
             assert_eq!(Target::of(target.token()), target);
         }
-        assert_eq!(following(MAX_INDEX), FIRST_GENERATION, "never one of the others");
+        assert_eq!(following(MAX_INDEX as u32), FIRST_GENERATION, "never one of the others");
     }
 }

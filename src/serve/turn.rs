@@ -242,7 +242,7 @@ impl Timers {
 }
 
 fn token(SourceId(id): SourceId) -> io::Result<mio::Token> {
-    if id > MAX_INDEX {
+    if id as usize > MAX_INDEX {
         let text = format!("SourceId({id}) is too large for a token of this machine, the largest is {MAX_INDEX}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
