@@ -3,10 +3,11 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
-use mio_cluster::{Cluster, Event, Worker, WorkerExit, WorkerRef};
+use mio_cluster::{Cluster, Event, Listen, Worker, WorkerExit, WorkerRef};
 
 #[derive(Args)]
 pub(crate) struct ServerOptions {
@@ -22,6 +23,12 @@ pub(crate) struct ServerOptions {
     /// How new connections are spread over the workers: auto or kernel
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = balance)]
     balance: Balance,
+    /// Bind each worker to a CPU of its own
+    #[arg(long)]
+    pin: bool,
+    /// Accept a connection when its first bytes are there, or after so long [without a value: 3]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    defer_accept: Option<u64>,
     /// Print the cluster's events on stdout, one JSON object per line
     #[arg(long)]
     json: bool,
@@ -40,7 +47,9 @@ impl ServerOptions {
             Balance::Auto => log::debug!("balance auto: this version leaves it to the kernel's hash"),
             Balance::Kernel => {}
         }
-        let mut cluster = self.listen.into_iter().fold(Cluster::new(), Cluster::listen);
+        let deferred = Duration::from_secs(self.defer_accept.unwrap_or(0));
+        let listen = self.listen.into_iter().map(|address| Listen::from(address).defer_accept(deferred));
+        let mut cluster = listen.fold(Cluster::new(), Cluster::listen).pin_workers(self.pin);
         if let Some(workers) = self.workers {
             cluster = cluster.workers(workers);
         }

@@ -17,5 +17,9 @@ fn bad_usage_is_told() {
         assert!(told(&["--balance", later]).contains("not available in this version"));
     }
     assert!(told(&["--balance", "fair"]).contains("expected auto or kernel"));
-    assert!(Options::try_parse_from(["http_server", "--balance", "kernel"]).is_ok());
+    let all =
+        "--balance kernel --pin --defer-accept --busy-poll 50 --idle-timeout 5 --request-timeout 0 --max-connections 9";
+    for good in [all, "--defer-accept=30 --single", "--defer-accept --json"] {
+        assert!(Options::try_parse_from(["http_server"].into_iter().chain(good.split(' '))).is_ok(), "{good}");
+    }
 }
