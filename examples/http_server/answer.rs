@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    date::Field,
+    date::Date,
+    request::Connection,
     routes::{Allowed, Answer},
     status::Status,
 };
@@ -15,10 +16,11 @@ use crate::{
 /// The world of a session: the output of its connection, and the process that answers.
 pub(crate) trait Host {
     fn output(&mut self) -> &mut Vec<u8>;
+    /// Both at once, as the date is written to the output.
+    fn output_and_date(&mut self) -> (&mut Vec<u8>, &Date);
     /// The peer takes its answers more slowly than it asks: answer no more until this is false.
     fn is_full(&self) -> bool;
     fn is_draining(&self) -> bool;
-    fn date(&self) -> Field;
     fn worker(&self) -> impl Display;
     fn pid(&self) -> u32;
     /// A request is answered.
@@ -27,44 +29,37 @@ pub(crate) trait Host {
     fn sleep(&mut self, time: Duration);
 }
 
-/// What becomes of the connection, as the head of the answer says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Connection {
-    /// It stays, as is usual since HTTP/1.1.
-    Stays,
-    /// It stays, as a client of HTTP/1.0 has asked for.
-    KeptAlive,
-    Closes,
-}
-
 /// Writes the answer, or only its head. `content`: what the request has brought. Returns how many bytes of filler
 /// belong behind it.
 pub(crate) fn write(
-    answer: Answer,
+    answer: &Answer,
     connection: Connection,
     head_only: bool,
     content: &[u8],
     host: &mut impl Host,
 ) -> u64 {
-    let (mut room, mut digits) = ([0; ROOM], [0; DIGITS]);
-    let (status, fields, body) = parts(answer, content, host, &mut room);
+    let mut room = [0; ROOM];
+    let (kind, body) = parts(answer, content, host, &mut room);
     let (length, text, filler) = match body {
         Body::Bytes(bytes) => (bytes.len() as u64, bytes, 0),
         Body::Filler(count) => (count, &[] as &[u8], count),
     };
-    let end: &[u8] = match connection {
-        Connection::Stays => b"\r\n\r\n",
-        Connection::KeptAlive => b"\r\nConnection: keep-alive\r\n\r\n",
-        Connection::Closes => b"\r\nConnection: close\r\n\r\n",
-    };
-    let date = host.date();
-    let output = host.output();
+    let (output, date) = host.output_and_date();
     output.reserve(HEAD + text.len());
-    output.extend_from_slice(status.line().as_bytes());
-    output.extend_from_slice(&date);
-    output.extend_from_slice(fields.as_bytes());
-    output.extend_from_slice(decimal(length, &mut digits));
-    output.extend_from_slice(end);
+    match kind {
+        Kind::Text => output.extend_from_slice(date.begin_of_text()),
+        Kind::Other(status, fields) => {
+            output.extend_from_slice(status.line().as_bytes());
+            output.extend_from_slice(date.field());
+            output.extend_from_slice(fields.as_bytes());
+        }
+    }
+    push_decimal(output, length);
+    match connection {
+        Connection::Stays => output.extend_from_slice(b"\r\n\r\n"),
+        Connection::KeptAlive => output.extend_from_slice(b"\r\nConnection: keep-alive\r\n\r\n"),
+        Connection::Closes => output.extend_from_slice(b"\r\nConnection: close\r\n\r\n"),
+    }
     if head_only {
         return 0;
     }
@@ -72,36 +67,38 @@ pub(crate) fn write(
     filler
 }
 
-/// Status, fields up to the length of the body, and the body.
-fn parts<'a>(
-    answer: Answer,
-    content: &'a [u8],
-    host: &impl Host,
-    room: &'a mut [u8; ROOM],
-) -> (Status, &'static str, Body<'a>) {
-    let ok = |body: &'a [u8]| (Status::Ok, TEXT, Body::Bytes(body));
-    match answer {
+/// The kind of the head, and the body.
+fn parts<'a>(answer: &Answer, content: &'a [u8], host: &impl Host, room: &'a mut [u8; ROOM]) -> (Kind, Body<'a>) {
+    let ok = |body: &'a [u8]| (Kind::Text, Body::Bytes(body));
+    let other = |status, fields, body: &'a [u8]| (Kind::Other(status, fields), Body::Bytes(body));
+    match *answer {
         Answer::Hello => ok(b"Hello, World!"),
         Answer::Cluster => ok(text(room, format_args!("Running on worker with id ==> {}", host.worker()))),
         Answer::Pid => ok(text(room, format_args!("{}", host.pid()))),
         Answer::Sleep(ms) => ok(text(room, format_args!("slept {ms} ms"))),
-        Answer::Bytes(count) => (Status::Ok, TEXT, Body::Filler(count)),
-        Answer::Echo => (Status::Ok, OCTETS, Body::Bytes(content)),
+        Answer::Bytes(count) => (Kind::Text, Body::Filler(count)),
+        Answer::Echo => other(Status::Ok, OCTETS, content),
         Answer::Exit(code) => ok(text(room, format_args!("exiting with code {code}"))),
         Answer::WrongNumber(numbered) => {
             let (path, limit) = (numbered.path, numbered.limit);
-            let body = text(room, format_args!("{path}/N takes N from 0 to {limit}"));
-            (Status::BadRequest, TEXT, Body::Bytes(body))
+            other(Status::BadRequest, TEXT, text(room, format_args!("{path}/N takes N from 0 to {limit}")))
         }
         Answer::WrongMethod(allowed) => {
             let fields = match allowed {
                 Allowed::GetAndHead => ALLOW_GET_AND_HEAD,
                 Allowed::Post => ALLOW_POST,
             };
-            (Status::MethodNotAllowed, fields, Body::Bytes(Status::MethodNotAllowed.reason().as_bytes()))
+            other(Status::MethodNotAllowed, fields, Status::MethodNotAllowed.reason().as_bytes())
         }
-        Answer::Plain(status) => (status, TEXT, Body::Bytes(status.reason().as_bytes())),
+        Answer::Plain(status) => other(status, TEXT, status.reason().as_bytes()),
     }
+}
+
+enum Kind {
+    /// A text with status 200.
+    Text,
+    /// The fields end with the name of the length.
+    Other(Status, &'static str),
 }
 
 enum Body<'a> {
@@ -118,23 +115,18 @@ fn text<'a>(room: &'a mut [u8; ROOM], text: Arguments<'_>) -> &'a [u8] {
     &room[..length]
 }
 
-fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
-    let mut begin = DIGITS;
-    loop {
-        begin -= 1;
-        digits[begin] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[begin..];
-        }
+#[inline]
+fn push_decimal(output: &mut Vec<u8>, number: u64) {
+    let digit = |number: u64| b'0' + (number % 10) as u8;
+    match number {
+        0..10 => output.push(digit(number)),
+        10..100 => output.extend_from_slice(&[digit(number / 10), digit(number)]),
+        _long => write!(output, "{number}").expect("a Vec takes every write"),
     }
 }
 
 /// The longest text, with the largest number.
 const ROOM: usize = "Running on worker with id ==> 18446744073709551615".len();
-
-/// Of `u64::MAX`.
-const DIGITS: usize = 20;
 
 /// The longest head.
 const HEAD: usize = 256;
@@ -151,7 +143,9 @@ mod tests {
     #[test]
     fn decimal_is_that_of_the_standard_library() {
         for number in [0, 7, 10, 99, 100, 12_345, u64::MAX] {
-            assert_eq!(decimal(number, &mut [0; DIGITS]), number.to_string().as_bytes());
+            let mut output = Vec::new();
+            push_decimal(&mut output, number);
+            assert_eq!(output, number.to_string().as_bytes());
         }
     }
 }

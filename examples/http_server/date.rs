@@ -1,38 +1,48 @@
 //! The `Date` of the answers (RFC 9110, 6.6.1): written once per second in which somebody asks, and never by a timer,
-//! which would wake an idle worker.
+//! which would wake an idle worker. With it what most answers begin with.
 
 use std::{
     io::Write,
+    ops::Range,
     time::{Duration, Instant, SystemTime},
 };
 
-/// With its name and its line end.
-pub(crate) type Field = [u8; FIELD];
-
 pub(crate) struct Date {
-    field: Field,
-    /// The second that `field` names ends then.
+    /// The field stands in its middle.
+    begin: [u8; BEGIN.len()],
+    /// The second that it names ends then.
     until: Option<Instant>,
 }
 
 impl Date {
     pub(crate) fn new() -> Self {
-        Self { field: [b' '; FIELD], until: None }
+        Self { begin: *BEGIN, until: None }
     }
 
     /// Before the first answer of a turn.
+    #[inline]
     pub(crate) fn turn(&mut self, now: Instant, wall: impl FnOnce() -> SystemTime) {
         if self.until.is_none_or(|until| until <= now) {
-            // Before 1970 it is 1970.
-            let since_1970 = wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            write_field(&mut self.field, since_1970.as_secs());
-            let rest = Duration::from_secs(1) - Duration::from_nanos(since_1970.subsec_nanos().into());
-            self.until = Some(now + rest);
+            self.write(now, wall());
         }
     }
 
-    pub(crate) fn field(&self) -> &Field {
-        &self.field
+    /// The whole field, with its line end.
+    pub(crate) fn field(&self) -> &[u8] {
+        &self.begin[FIELD]
+    }
+
+    /// The head of an answer with status 200 and a text up to the length of the text.
+    pub(crate) fn begin_of_text(&self) -> &[u8; BEGIN.len()] {
+        &self.begin
+    }
+
+    fn write(&mut self, now: Instant, wall: SystemTime) {
+        // Before 1970 it is 1970.
+        let since_1970 = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        write_field(&mut self.begin[FIELD], since_1970.as_secs());
+        let rest = Duration::from_secs(1) - Duration::from_nanos(since_1970.subsec_nanos().into());
+        self.until = Some(now + rest);
     }
 }
 
@@ -61,8 +71,11 @@ fn civil(days_since_1970: u64) -> (u64, usize, u64) {
     (year % 10_000, month as usize, day)
 }
 
-/// `Date: Sun, 06 Nov 1994 08:49:37 GMT` and the line end.
-const FIELD: usize = 37;
+const BEGIN: &[u8; 96] = b"HTTP/1.1 200 OK\r\n\
+    Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+    Content-Type: text/plain\r\n\
+    Content-Length: ";
+const FIELD: Range<usize> = 17..54;
 
 const DAY: u64 = 86_400;
 const ERA: u64 = 146_097;
@@ -79,7 +92,7 @@ mod tests {
     #[test]
     fn date_is_that_of_the_calendar() {
         let text = |seconds| {
-            let mut field = [0; FIELD];
+            let mut field = [0; FIELD.end - FIELD.start];
             write_field(&mut field, seconds);
             String::from_utf8(field.to_vec()).unwrap()
         };
@@ -98,7 +111,7 @@ mod tests {
         ] {
             assert_eq!(text(seconds), format!("Date: {date} GMT\r\n"));
         }
-        assert_eq!(text(u64::MAX).len(), FIELD);
+        assert_eq!(text(u64::MAX).len(), FIELD.len());
     }
 
     #[test]
@@ -106,6 +119,7 @@ mod tests {
         let (start, mut date) = (Instant::now(), Date::new());
         let wall = |ms| move || SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
         date.turn(start, wall(59_250));
+        assert!(date.begin_of_text().starts_with(b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:59 GMT\r\nC"));
         assert!(date.field().ends_with(b":59 GMT\r\n"));
         date.turn(start + Duration::from_millis(749), || unreachable!("the second is not over"));
         date.turn(start + Duration::from_millis(750), wall(60_000));

@@ -6,7 +6,7 @@
 //!
 //! The verdict depends on the bytes and never on the pieces in which they come.
 
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 
 use httparse::{Error, Header, Status as Parsed};
 
@@ -22,8 +22,7 @@ pub(crate) struct Request<'a> {
     pub(crate) length: Length,
     /// The client waits for "100 Continue" before it sends the body.
     pub(crate) expects_continue: bool,
-    pub(crate) http_1_0: bool,
-    pub(crate) keep_alive: bool,
+    pub(crate) connection: Connection,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,14 +43,24 @@ pub(crate) enum Length {
     Chunked,
 }
 
+/// What becomes of the connection behind the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Connection {
+    /// It stays, as is usual since HTTP/1.1.
+    Stays,
+    /// It stays, as a client of HTTP/1.0 has asked for.
+    KeptAlive,
+    Closes,
+}
+
 impl<'a> Request<'a> {
-    /// `input`: at least one byte, and no empty line in front. `None`: the head is not complete. An error is the answer
-    /// to give before closing, because where the next request begins is unknown.
+    /// `input`: without empty lines in front. `None`: the head is not complete. An error is the answer to give before
+    /// closing, because where the next request begins is unknown.
     #[inline]
     pub(crate) fn parse(input: &'a [u8]) -> Result<Option<Request<'a>>, Status> {
         // Only ever this much, so that the verdict does not depend on how the bytes arrive.
         let window = &input[..input.len().min(MAX_HEAD)];
-        if window[0] == b'\n' {
+        if window.first() == Some(&b'\n') {
             return Err(Status::BadRequest);
         }
         let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
@@ -70,17 +79,15 @@ impl<'a> Request<'a> {
         if !ends_with_cr(lines, target.as_bytes(), " HTTP/1.1".len()) || !lines.ends_with(b"\r\n") {
             return Err(Status::BadRequest);
         }
-        let http_1_0 = version == 0;
-        let fields = Fields::read(parsed.headers, lines)?;
+        let fields = Fields::read(parsed.headers, lines, version == 0)?;
         let method = Method::of(method);
         Ok(Some(Request {
             method,
             path: path(target, method)?,
             head,
-            length: fields.length(http_1_0)?,
-            expects_continue: fields.expects_continue(http_1_0)?,
-            http_1_0,
-            keep_alive: !fields.close && (fields.keep_alive || !http_1_0),
+            length: fields.length,
+            expects_continue: fields.expects_continue,
+            connection: fields.connection(version == 0),
         }))
     }
 
@@ -91,6 +98,7 @@ impl<'a> Request<'a> {
 }
 
 impl Method {
+    #[inline]
     fn of(name: &str) -> Method {
         match name {
             "GET" => Method::Get,
@@ -103,96 +111,108 @@ impl Method {
 }
 
 /// The header fields that the connection depends on.
-#[derive(Default)]
-struct Fields<'a> {
-    hosts: usize,
-    lengths: usize,
-    length: u64,
-    encodings: usize,
-    encoding: &'a [u8],
+struct Fields {
+    has_host: bool,
+    has_length: bool,
+    length: Length,
+    expects_continue: bool,
     close: bool,
     keep_alive: bool,
-    expects: bool,
-    expects_else: bool,
 }
 
-impl<'a> Fields<'a> {
+impl Fields {
     #[inline]
-    fn read(headers: &[Header<'a>], head: &[u8]) -> Result<Self, Status> {
-        let mut fields = Fields::default();
+    fn read(headers: &[Header<'_>], head: &[u8], http_1_0: bool) -> Result<Self, Status> {
+        let mut fields = Self::none();
         for &Header { name, value } in headers {
             if !ends_with_cr(head, value, 0) {
                 return Err(Status::BadRequest);
             }
             // By the length first: most fields are none of these.
             match name.len() {
-                4 if name.eq_ignore_ascii_case("host") => {
-                    fields.hosts += 1;
-                    if !value.iter().fold(true, |all, &byte| all & OF_HOSTS[usize::from(byte)]) {
-                        return Err(Status::BadRequest);
-                    }
-                }
-                6 if name.eq_ignore_ascii_case("expect") => {
-                    let is_known = value.eq_ignore_ascii_case(b"100-continue");
-                    fields.expects |= is_known;
-                    fields.expects_else |= !is_known;
-                }
-                10 if name.eq_ignore_ascii_case("connection") => {
-                    fields.close |= items(value).any(|item| item.eq_ignore_ascii_case(b"close"));
-                    fields.keep_alive |= items(value).any(|item| item.eq_ignore_ascii_case(b"keep-alive"));
-                }
-                14 if name.eq_ignore_ascii_case("content-length") => {
-                    fields.lengths += 1;
-                    fields.length = number(value).ok_or(Status::BadRequest)?;
-                }
-                17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                    fields.encodings += 1;
-                    fields.encoding = value;
-                }
+                4 if is(name, "Host") => fields.host(value)?,
+                6 if is(name, "Expect") => fields.expect(value, http_1_0)?,
+                10 if is(name, "Connection") => fields.options(value),
+                14 if is(name, "Content-Length") => fields.body(fixed(value))?,
+                17 if is(name, "Transfer-Encoding") => fields.body(encoded(value, http_1_0))?,
                 _of_no_interest => {}
             }
         }
-        Ok(fields)
+        if fields.has_host || http_1_0 { Ok(fields) } else { Err(Status::BadRequest) }
     }
 
-    fn length(&self, http_1_0: bool) -> Result<Length, Status> {
-        if self.hosts != 1 && !(http_1_0 && self.hosts == 0) {
-            return Err(Status::BadRequest);
-        }
-        match (self.encodings, self.lengths) {
-            (0, 0) => Ok(Length::Fixed(0)),
-            (0, 1) => match usize::try_from(self.length) {
-                Ok(length) if length <= MAX_BODY => Ok(Length::Fixed(length)),
-                _too_large => Err(Status::ContentTooLarge),
-            },
-            (1, 0) if !http_1_0 => self.chunked(),
-            _twofold_or_of_1_1 => Err(Status::BadRequest),
+    fn none() -> Self {
+        Self {
+            has_host: false,
+            has_length: false,
+            length: Length::Fixed(0),
+            expects_continue: false,
+            close: false,
+            keep_alive: false,
         }
     }
 
-    /// Without "chunked" as the last encoding the body would have no end.
-    fn chunked(&self) -> Result<Length, Status> {
-        let is_chunked = |item: &[u8]| item.eq_ignore_ascii_case(b"chunked");
-        let chunked = items(self.encoding).filter(|item| is_chunked(item)).count();
-        match items(self.encoding).next_back() {
-            Some(last) if chunked == 1 && is_chunked(last) => {
-                if is_chunked(self.encoding) {
-                    Ok(Length::Chunked)
-                } else {
-                    Err(Status::NotImplemented)
-                }
-            }
-            Some(last) if chunked == 0 && !last.is_empty() => Err(Status::NotImplemented),
-            _empty_or_not_last => Err(Status::BadRequest),
-        }
+    #[inline]
+    fn host(&mut self, value: &[u8]) -> Result<(), Status> {
+        let is_valid = value.iter().fold(true, |valid, &byte| valid & OF_HOSTS[usize::from(byte)]);
+        if mem::replace(&mut self.has_host, true) || !is_valid { Err(Status::BadRequest) } else { Ok(()) }
     }
 
     /// HTTP/1.0 knows no expectations.
-    fn expects_continue(&self, http_1_0: bool) -> Result<bool, Status> {
-        if self.expects_else && !http_1_0 {
-            return Err(Status::ExpectationFailed);
+    fn expect(&mut self, value: &[u8], http_1_0: bool) -> Result<(), Status> {
+        self.expects_continue = !http_1_0;
+        let is_known = http_1_0 || value.eq_ignore_ascii_case(b"100-continue");
+        if is_known { Ok(()) } else { Err(Status::ExpectationFailed) }
+    }
+
+    fn options(&mut self, value: &[u8]) {
+        self.close |= items(value).any(|item| item.eq_ignore_ascii_case(b"close"));
+        self.keep_alive |= items(value).any(|item| item.eq_ignore_ascii_case(b"keep-alive"));
+    }
+
+    /// Two of them, of whichever kind, could be read in two ways.
+    fn body(&mut self, length: Result<Length, Status>) -> Result<(), Status> {
+        if mem::replace(&mut self.has_length, true) {
+            return Err(Status::BadRequest);
         }
-        Ok(self.expects && !http_1_0)
+        self.length = length?;
+        Ok(())
+    }
+
+    fn connection(&self, http_1_0: bool) -> Connection {
+        match (http_1_0, self.keep_alive) {
+            _ if self.close => Connection::Closes,
+            (false, _) => Connection::Stays,
+            (true, true) => Connection::KeptAlive,
+            (true, false) => Connection::Closes,
+        }
+    }
+}
+
+/// In the usual spelling or another one.
+#[inline]
+fn is(name: &str, usual: &str) -> bool {
+    name == usual || name.eq_ignore_ascii_case(usual)
+}
+
+fn fixed(value: &[u8]) -> Result<Length, Status> {
+    let length = number(value).ok_or(Status::BadRequest)?;
+    match usize::try_from(length) {
+        Ok(length) if length <= MAX_BODY => Ok(Length::Fixed(length)),
+        _too_large => Err(Status::ContentTooLarge),
+    }
+}
+
+/// Without "chunked" as the last encoding the body would have no end; others are unknown here.
+fn encoded(value: &[u8], http_1_0: bool) -> Result<Length, Status> {
+    let is_chunked = |item: &[u8]| item.eq_ignore_ascii_case(b"chunked");
+    let last = items(value).next_back().unwrap_or_default();
+    match items(value).filter(|item| is_chunked(item)).count() {
+        _ if http_1_0 || last.is_empty() => Err(Status::BadRequest),
+        0 => Err(Status::NotImplemented),
+        1 if is_chunked(value) => Ok(Length::Chunked),
+        1 if is_chunked(last) => Err(Status::NotImplemented),
+        _not_last_or_twice => Err(Status::BadRequest),
     }
 }
 
@@ -208,36 +228,36 @@ fn ends_with_cr(head: &[u8], part: &[u8], beyond: usize) -> bool {
 
 /// Digits only: `str::parse` would take a sign, too.
 pub(crate) fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let (first, rest) = digits.split_first()?;
+    rest.iter().try_fold(digit(first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 fn items(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
+#[inline]
 fn path(target: &str, method: Method) -> Result<&str, Status> {
-    let path = if target.starts_with('/') {
-        target
-    } else if let Some(authority) = without_scheme(target) {
-        match authority.find(['/', '?']) {
-            Some(0) => return Err(Status::BadRequest),
-            Some(end) => &authority[end..],
-            None if authority.is_empty() => return Err(Status::BadRequest),
-            None => "/",
-        }
-    } else if method == Method::Other {
-        // `OPTIONS *` and `CONNECT host:port`.
-        target
-    } else {
-        return Err(Status::BadRequest);
-    };
+    let path = if target.starts_with('/') { target } else { path_of_other_form(target, method)? };
     match path.bytes().position(|byte| byte == b'?') {
         Some(0) => Ok("/"),
         Some(query) => Ok(&path[..query]),
         None => Ok(path),
+    }
+}
+
+#[cold]
+fn path_of_other_form(target: &str, method: Method) -> Result<&str, Status> {
+    let Some(authority) = without_scheme(target) else {
+        // `OPTIONS *` and `CONNECT host:port`.
+        return if method == Method::Other { Ok(target) } else { Err(Status::BadRequest) };
+    };
+    match authority.find(['/', '?']) {
+        Some(0) => Err(Status::BadRequest),
+        Some(end) => Ok(&authority[end..]),
+        None if authority.is_empty() => Err(Status::BadRequest),
+        None => Ok("/"),
     }
 }
 

@@ -40,33 +40,32 @@ pub(crate) enum Allowed {
 impl Answer {
     #[inline]
     pub(crate) fn to(request: &Request<'_>) -> Answer {
-        let answer = match Answer::at(request.path) {
-            _any if request.method == Method::Unknown => return Answer::Plain(Status::NotImplemented),
-            Ok(answer) => answer,
-            Err(refusal) => return refusal,
+        let method = request.method;
+        let to_get = |answer| match method {
+            Method::Get | Method::Head => answer,
+            Method::Post | Method::Other | Method::Unknown => Answer::WrongMethod(Allowed::GetAndHead),
         };
-        match (answer, request.method) {
-            (Answer::Echo, Method::Post) => Answer::Echo,
-            (Answer::Echo, _) => Answer::WrongMethod(Allowed::Post),
-            (_, Method::Get | Method::Head) => answer,
-            (_, Method::Post | Method::Other | Method::Unknown) => Answer::WrongMethod(Allowed::GetAndHead),
+        match request.path {
+            _any if method == Method::Unknown => Answer::Plain(Status::NotImplemented),
+            "/" => to_get(Answer::Hello),
+            "/cluster" => to_get(Answer::Cluster),
+            "/pid" => to_get(Answer::Pid),
+            "/echo" if method == Method::Post => Answer::Echo,
+            "/echo" => Answer::WrongMethod(Allowed::Post),
+            path => match Answer::with_number(path) {
+                Ok(answer) => to_get(answer),
+                Err(refusal) => refusal,
+            },
         }
     }
 
-    /// Whether the request did what its client wanted.
+    /// The content of the request would be of no use.
     pub(crate) fn is_refusal(self) -> bool {
         matches!(self, Answer::WrongNumber(_) | Answer::WrongMethod(_) | Answer::Plain(_))
     }
 
-    /// By a client that asks rightly; an error is the answer to everybody.
-    fn at(path: &str) -> Result<Answer, Answer> {
-        match path {
-            "/" => return Ok(Answer::Hello),
-            "/cluster" => return Ok(Answer::Cluster),
-            "/pid" => return Ok(Answer::Pid),
-            "/echo" => return Ok(Answer::Echo),
-            _with_a_number => {}
-        }
+    /// An error is the answer to every method.
+    fn with_number(path: &str) -> Result<Answer, Answer> {
         let (path, value) = path.rsplit_once('/').unwrap_or_default();
         let numbered = NUMBERED.iter().find(|numbered| numbered.path == path);
         let numbered = numbered.ok_or(Answer::Plain(Status::NotFound))?;

@@ -10,7 +10,7 @@ use mio_cluster::{Closed, Deadline, Io, Service, Turn};
 
 use crate::{
     answer::Host,
-    date::{Date, Field},
+    date::Date,
     session::{End, Next, Session},
 };
 
@@ -31,7 +31,7 @@ impl Http {
         work: impl FnOnce(&mut Session, &mut Here<'_, '_>) -> (T, Next),
     ) -> T {
         self.date.turn(io.now(), SystemTime::now);
-        let (result, next) = work(session, &mut Here { io, date: self.date.field() });
+        let (result, next) = work(session, &mut Here { io, date: &self.date });
         io.set_in_request(session.is_in_body());
         match next {
             Next::Input => {}
@@ -81,12 +81,16 @@ impl Service for Http {
 /// What answers on one connection.
 struct Here<'a, 'b> {
     io: &'a mut Io<'b>,
-    date: &'a Field,
+    date: &'a Date,
 }
 
 impl Host for Here<'_, '_> {
     fn output(&mut self) -> &mut Vec<u8> {
         self.io.output()
+    }
+
+    fn output_and_date(&mut self) -> (&mut Vec<u8>, &Date) {
+        (self.io.output(), self.date)
     }
 
     fn is_full(&self) -> bool {
@@ -95,10 +99,6 @@ impl Host for Here<'_, '_> {
 
     fn is_draining(&self) -> bool {
         self.io.is_draining()
-    }
-
-    fn date(&self) -> Field {
-        *self.date
     }
 
     fn worker(&self) -> impl Display {

@@ -4,13 +4,16 @@
 //! Requests are answered in order, each when its body has come. Nothing is looked at before the answer in front of it
 //! is all written, and nothing at all behind a request after which the connection closes. Between two requests it holds
 //! no memory but its own size.
+//!
+//! In a drain the connection closes behind the last request whose head is there, so that a pipeline gets all its
+//! answers.
 
 use std::time::Duration;
 
 use crate::{
-    answer::{Connection, Host, write},
+    answer::{Host, write},
     body::Body,
-    request::{Length, Request},
+    request::{Connection, Length, Request},
     routes::Answer,
     status::Status,
 };
@@ -31,12 +34,10 @@ struct Incoming {
 }
 
 /// What the answer depends on when the head is gone.
-#[derive(Clone, Copy)]
 struct Pending {
     answer: Answer,
     is_head: bool,
-    http_1_0: bool,
-    keep_alive: bool,
+    connection: Connection,
 }
 
 /// What has to happen before there is more to do.
@@ -131,14 +132,14 @@ impl Session {
             return Ok(2);
         }
         let Some(request) = Request::parse(input)? else { return Ok(0) };
-        let Request { head, length, http_1_0, keep_alive, .. } = request;
-        let mut pending = Pending { answer: Answer::to(&request), is_head: request.is_head(), http_1_0, keep_alive };
+        let Request { head, length, connection, .. } = request;
+        let mut pending = Pending { answer: Answer::to(&request), is_head: request.is_head(), connection };
         let behind = &input[head..];
         if request.expects_continue && length != Length::Fixed(0) {
             if pending.answer.is_refusal() {
                 // Whether the body will come is unknown.
-                pending.keep_alive = false;
-                self.answer(pending, &[], host);
+                pending.connection = Connection::Closes;
+                self.answer(&pending, &[], behind, host);
                 self.end = Some(End::Linger);
                 return Ok(head);
             }
@@ -147,8 +148,8 @@ impl Session {
             }
         }
         if let Length::Fixed(length) = length {
-            if let Some(content) = behind.get(..length) {
-                self.answer(pending, content, host);
+            if let Some((content, behind)) = behind.split_at_checked(length) {
+                self.answer(&pending, content, behind, host);
                 return Ok(head + length);
             }
         }
@@ -161,38 +162,41 @@ impl Session {
         let Some(mut incoming) = self.incoming.take() else { return Ok(0) };
         let (used, is_all) = incoming.body.read(input)?;
         if is_all {
-            self.answer(incoming.request, incoming.body.content(), host);
+            self.answer(&incoming.request, incoming.body.content(), &input[used..], host);
         } else {
             self.incoming = Some(incoming);
         }
         Ok(used)
     }
 
-    fn answer(&mut self, to: Pending, content: &[u8], host: &mut impl Host) {
+    /// `behind`: what has come behind the request.
+    #[inline]
+    fn answer(&mut self, to: &Pending, content: &[u8], behind: &[u8], host: &mut impl Host) {
         if let Answer::Sleep(ms) = to.answer {
             host.sleep(Duration::from_millis(ms));
         }
         host.count();
         self.end = if let Answer::Exit(code) = to.answer {
             Some(End::Exit(code))
-        } else if !to.keep_alive {
+        } else if to.connection == Connection::Closes {
             Some(End::Close)
         } else {
-            host.is_draining().then_some(End::Linger)
+            (host.is_draining() && !holds_a_head(behind)).then_some(End::Linger)
         };
-        let connection = match self.end {
-            Some(_) => Connection::Closes,
-            None if to.http_1_0 => Connection::KeptAlive,
-            None => Connection::Stays,
-        };
-        self.filler = write(to.answer, connection, to.is_head, content, host);
+        let connection = if self.end.is_some() { Connection::Closes } else { to.connection };
+        self.filler = write(&to.answer, connection, to.is_head, content, host);
     }
 
     fn refuse(&mut self, status: Status, host: &mut impl Host) {
-        write(Answer::Plain(status), Connection::Closes, false, &[], host);
+        write(&Answer::Plain(status), Connection::Closes, false, &[], host);
         self.incoming = None;
         self.end = Some(End::Linger);
     }
+}
+
+#[cold]
+fn holds_a_head(input: &[u8]) -> bool {
+    input.windows(4).any(|bytes| bytes == b"\r\n\r\n")
 }
 
 static FILLER: [u8; 64 << 10] = [b'x'; 64 << 10];

@@ -148,11 +148,22 @@ fn a_large_answer_is_written_in_pieces() {
 }
 
 #[test]
-fn while_draining_every_answer_is_the_last_one() {
-    let mut client = Client::default();
-    client.host.is_draining = true;
-    let answers = client.tells(&[GET.as_bytes(), GET.as_bytes()]);
-    assert_eq!(answers, (written(last(ok("Hello, World!")), true), LINGER));
+fn in_a_drain_the_answer_to_the_last_request_that_is_there_is_the_last_one() {
+    let last_hello = written(last(ok("Hello, World!")), true);
+    let put = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n";
+    let fields = "Allow: GET, HEAD\r\nContent-Type: text/plain\r\n";
+    let not_allowed = ("405 Method Not Allowed", fields, "", "Method Not Allowed");
+    for (there, answers) in [
+        (GET.to_owned(), last_hello.clone()),
+        (GET.repeat(3), hello().repeat(2) + &last_hello),
+        (format!("{GET}GET / HTTP/1.1\r\nHost"), last_hello.clone()),
+        (format!("{GET}{put}ab"), hello() + &written(last(not_allowed), true)),
+        (format!("{GET}nonsense\r\n"), last_hello),
+    ] {
+        let mut client = Client::default();
+        client.host.is_draining = true;
+        assert_eq!(client.tells(&[there.as_bytes(), GET.as_bytes()]), (answers, LINGER));
+    }
 }
 
 #[test]

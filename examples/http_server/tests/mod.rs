@@ -11,7 +11,7 @@ use std::{fmt::Display, time::Duration};
 
 use crate::{
     answer::Host,
-    date::Field,
+    date::Date,
     session::{End, Next, Session},
 };
 
@@ -63,6 +63,8 @@ impl Client {
 
 struct Fixed {
     output: Vec<u8>,
+    /// Of the year 1994 until it is told the time.
+    date: Date,
     /// Unsent bytes that are full.
     high_water: usize,
     is_draining: bool,
@@ -72,7 +74,14 @@ struct Fixed {
 
 impl Default for Fixed {
     fn default() -> Self {
-        Self { output: Vec::new(), high_water: 64 << 10, is_draining: false, requests: 0, slept: Vec::new() }
+        Self {
+            output: Vec::new(),
+            date: Date::new(),
+            high_water: 64 << 10,
+            is_draining: false,
+            requests: 0,
+            slept: Vec::new(),
+        }
     }
 }
 
@@ -81,16 +90,16 @@ impl Host for Fixed {
         &mut self.output
     }
 
+    fn output_and_date(&mut self) -> (&mut Vec<u8>, &Date) {
+        (&mut self.output, &self.date)
+    }
+
     fn is_full(&self) -> bool {
         self.output.len() >= self.high_water
     }
 
     fn is_draining(&self) -> bool {
         self.is_draining
-    }
-
-    fn date(&self) -> Field {
-        *b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
     }
 
     fn worker(&self) -> impl Display {
