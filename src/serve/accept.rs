@@ -25,8 +25,8 @@ struct Door {
     /// Clients have sent something before they are accepted.
     is_deferred: bool,
     queue: Queue,
-    /// Since when there is no descriptor for those who wait, in the clock's milliseconds.
-    short_since: Option<u64>,
+    /// There is no descriptor for those who wait: when the next of them is turned away, in the clock's milliseconds.
+    sheds_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,19 +86,27 @@ impl Doors {
             return Ok(None);
         };
         let guest = door.accept()?;
-        if guest.is_some() {
-            door.short_since = None;
-        } else if door.listener.is_paused() {
-            let since = *door.short_since.get_or_insert(now);
-            let overdue = self.shed_after.is_some_and(|limit| now.saturating_sub(since) >= limit);
-            if overdue && self.reserve.take().is_some() {
-                let guest = door.accept()?;
-                return Ok(guest.map(|guest| Guest { is_shed: true, ..guest }));
-            }
-        } else {
-            door.short_since = None;
+        if guest.is_some() || !door.listener.is_paused() {
+            door.sheds_at = None;
+            return Ok(guest);
         }
-        Ok(guest)
+        let Some(limit) = self.shed_after else { return Ok(None) };
+        let due = *door.sheds_at.get_or_insert(now.saturating_add(limit));
+        if now < due || self.reserve.take().is_none() {
+            return Ok(None);
+        }
+        match door.accept()? {
+            Some(guest) => {
+                door.sheds_at = Some(now + SHED_EVERY);
+                Ok(Some(Guest { is_shed: true, ..guest }))
+            }
+            // Without a descriptor the kernel does not look whether somebody waits. Nobody does.
+            None => {
+                door.sheds_at = None;
+                self.restock();
+                Ok(None)
+            }
+        }
     }
 
     /// A connection is closed: there is a descriptor, for those who wait if nobody else needs it.
@@ -125,7 +133,7 @@ impl Door {
         let watched = registry.register(&mut listener, Target::Door(address).token(), Interest::READABLE);
         watched.map_err(|error| Error::system("watching the listener", error))?;
         let is_deferred = worker.is_deferred(address.into());
-        Ok(Self { listener, address, is_deferred, queue: Queue::Waiting, short_since: None })
+        Ok(Self { listener, address, is_deferred, queue: Queue::Waiting, sheds_at: None })
     }
 
     fn knock(&mut self) {
@@ -155,3 +163,6 @@ fn reserve() -> Option<File> {
 
 /// Connections per turn and door.
 pub(super) const ACCEPTS: usize = 64;
+
+/// In milliseconds, as often as the listener tries in a shortage: clients that were turned away may try again.
+const SHED_EVERY: u64 = 50;
