@@ -48,6 +48,8 @@ pub(super) struct Loop<S: Service> {
 impl<S: Service> Loop<S> {
     pub(super) fn new(mut worker: Worker, options: Serve, service: S) -> Result<Self> {
         options.check()?;
+        // It hears from now on, so whoever asks it to drain before its first turn need not end it.
+        worker.is_draining();
         let limits = Limits::new(&options);
         let shed_after = options.shed_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(NEVER));
         let (hub, inbox) = Hub::new(&worker, options)?;
