@@ -19,6 +19,7 @@ mod ports;
 mod restarts;
 mod roles;
 mod scoreboard;
+mod serve;
 mod signals;
 mod standalone;
 mod stop;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
         roles::CASES,
         standalone::CASES,
         scoreboard::CASES,
+        serve::CASES,
         cpus::CASES,
         #[cfg(feature = "tokio")]
         asynchronous::CASES,

@@ -20,10 +20,10 @@ cases!("scoreboard":
 );
 
 /// All lines of one look.
-struct Look(Vec<Fact>);
+pub(super) struct Look(Vec<Fact>);
 
 impl Look {
-    fn at(run: &mut Run) -> Self {
+    pub(super) fn at(run: &mut Run) -> Self {
         let names = ["row", "door", "slot", "total"];
         let before = names.map(|name| run.all(name).len());
         run.tell("board");
@@ -31,22 +31,22 @@ impl Look {
         Look(names.into_iter().zip(before).flat_map(|(name, seen)| run.all(name).split_off(seen)).collect())
     }
 
-    fn all(&self, name: &str) -> Vec<&Fact> {
+    pub(super) fn all(&self, name: &str) -> Vec<&Fact> {
         self.0.iter().filter(|fact| fact.name() == name).collect()
     }
 
-    fn one(&self, name: &str) -> &Fact {
+    pub(super) fn one(&self, name: &str) -> &Fact {
         let [fact] = self.all(name)[..] else { panic!("not one {name}: {:?}", self.0) };
         fact
     }
 }
 
 /// The values of these fields.
-fn values<const N: usize>(fact: &Fact, keys: [&str; N]) -> [u64; N] {
+pub(super) fn values<const N: usize>(fact: &Fact, keys: [&str; N]) -> [u64; N] {
     keys.map(|key| fact.get(key))
 }
 
-const FATE: [&str; 4] = ["accepted", "closed", "open", "abandoned"];
+pub(super) const FATE: [&str; 4] = ["accepted", "closed", "open", "abandoned"];
 
 fn stop(mut run: Run) {
     run.tell("stop");
@@ -54,7 +54,7 @@ fn stop(mut run: Run) {
 }
 
 /// Until the worker's side of the conversation is over, too. The lines of one look are not of one moment.
-fn wait_for_closed(run: &mut Run, closed: u64) -> Look {
+pub(super) fn wait_for_closed(run: &mut Run, closed: u64) -> Look {
     while Look::at(run).one("total").get::<u64>("closed") < closed {}
     Look::at(run)
 }

@@ -54,7 +54,12 @@ impl Bench {
     }
 
     pub(crate) fn connect(&self, address: impl Into<SocketAddr>) -> Client {
-        Client::new(self.stream(address), self.left())
+        self.client(self.stream(address))
+    }
+
+    /// A connection that there is already.
+    pub(crate) fn client(&self, stream: TcpStream) -> Client {
+        Client::new(stream, self.left())
     }
 
     /// A connection for another protocol than the fixtures'.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     time::Duration,
 };
 
@@ -19,6 +19,22 @@ impl Client {
             .get_mut()
             .write_all(format!("{line}\n").as_bytes())
             .unwrap_or_else(|error| panic!("saying {line:?}: {error}"));
+    }
+
+    /// A part of a line.
+    pub(crate) fn begin(&mut self, part: &str) {
+        self.0.get_mut().write_all(part.as_bytes()).unwrap();
+    }
+
+    /// Says no more.
+    pub(crate) fn finish(&mut self) {
+        self.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// As [`ask`](Self::ask), of a server that may be gone.
+    pub(crate) fn try_ask(&mut self, line: &str) -> Result<String, String> {
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).map_err(|error| error.to_string())?;
+        self.hear()
     }
 
     pub(crate) fn ask(&mut self, line: &str) -> String {
