@@ -1,6 +1,7 @@
 //! Workers with the managed loop: stops and kills under load, shortages, and what they leave behind.
 
 use std::{
+    env,
     net::{SocketAddr, TcpStream},
     sync::{
         Mutex,
@@ -17,12 +18,14 @@ use super::scoreboard::{FATE, Look, values, wait_for_closed};
 use crate::harness::{Bench, Client, Run, cases};
 
 cases!("serve":
+    stop_right_after_the_start_loses_nobody,
     stop_under_load_loses_nobody,
     term_to_a_worker_under_load_loses_nobody,
     queue_of_a_killed_worker_is_served,
     panic_in_a_callback_ends_the_worker,
     drain_waits_for_a_request,
     idle_connections_are_told,
+    a_full_worker_says_so,
     shortage_of_descriptors_turns_clients_away,
     shortage_of_descriptors_makes_clients_wait,
     many_connections_leave_nothing,
@@ -76,6 +79,18 @@ impl Load {
 
     fn is_stopping(&self, at: Instant) -> bool {
         self.stop.lock().unwrap().is_some_and(|stop| at >= stop)
+    }
+}
+
+/// The worker may not have had its first turn.
+fn stop_right_after_the_start_loses_nobody(bench: &Bench) {
+    for _ in 0..10 {
+        let mut run = bench.start("cluster mode=run listen=@:0 worker=managed");
+        let mut client = bench.connect(run.ready());
+        client.say("who");
+        run.signal(Signal::SIGTERM);
+        assert!(client.hear().unwrap().starts_with("1 0 "));
+        run.end_with(0);
     }
 }
 
@@ -138,6 +153,7 @@ fn panic_in_a_callback_ends_the_worker(bench: &Bench) {
 fn drain_waits_for_a_request(bench: &Bench) {
     let mut run = bench.start("cluster mode=run listen=@:0 worker=managed");
     let mut client = bench.connect(run.ready());
+    client.ask("who");
     client.begin("wh");
     run.signal(Signal::SIGTERM);
     run.fact("stopping");
@@ -180,8 +196,28 @@ fn fill(bench: &Bench, address: SocketAddr) -> Vec<Client> {
     }
 }
 
+fn a_full_worker_says_so(bench: &Bench) {
+    let mut run = bench.start("cluster listen=@:0 worker=managed_few");
+    let address = run.ready();
+    let full = |run: &mut Run| Look::at(run).one("row").get::<bool>("full");
+    let mut first = bench.connect(address);
+    first.ask("who");
+    assert!(!full(&mut run));
+    let [mut second, mut third] = [(); 2].map(|()| bench.connect(address));
+    second.ask("who");
+    third.say("who");
+    // Set at the end of the turn in which it was accepted.
+    while !full(&mut run) {}
+    drop(first);
+    third.hear().unwrap();
+    drop((second, third));
+    while full(&mut run) {}
+    run.tell("stop");
+    run.end_with(0);
+}
+
 fn shortage_of_descriptors_turns_clients_away(bench: &Bench) {
-    let mut run = bench.start("cluster mode=run listen=@:0 worker=managed_short");
+    let mut run = bench.start("cluster listen=@:0 worker=managed_short");
     let address = run.ready();
     run.expect_once("pauses accepting at");
     let mut clients = fill(bench, address);
@@ -207,7 +243,8 @@ fn shortage_of_descriptors_turns_clients_away(bench: &Bench) {
     for client in &mut late {
         assert_eq!(client.hear(), Err("the connection was closed without an answer".to_owned()));
     }
-    run.signal(Signal::SIGTERM);
+    assert_eq!(values(Look::at(&mut run).one("total"), ["shed", "failed"]), [1 + 6 + 3, 0]);
+    run.tell("stop");
     run.end_with(0);
 }
 
@@ -226,9 +263,9 @@ fn shortage_of_descriptors_makes_clients_wait(bench: &Bench) {
     run.end_with(0);
 }
 
-/// Opened, used and reset, a few at a time: no descriptor, no memory, no count is off.
+/// Opened, used and reset, a few at a time: no descriptor, no memory, no count is off. `CONNECTIONS=100000` for more.
 fn many_connections_leave_nothing(bench: &Bench) {
-    const CONNECTIONS: u64 = 20_000;
+    let connections: u64 = env::var("CONNECTIONS").map_or(20_000, |count| count.parse().unwrap());
     let mut run = bench.start("cluster listen=@:0 worker=managed");
     let address = run.ready();
     let mut steady = bench.connect(address);
@@ -239,13 +276,15 @@ fn many_connections_leave_nothing(bench: &Bench) {
             }
         });
     };
-    visits(CONNECTIONS / 10);
+    visits(connections / 10);
     let open: u32 = steady.ask("descriptors").parse().unwrap();
     let before: u64 = steady.ask("memory").parse().unwrap();
-    visits(CONNECTIONS);
-    let total = CONNECTIONS + CONNECTIONS / 10;
+    visits(connections);
+    let total = connections + connections / 10;
     let look = wait_for_closed(&mut run, total);
     assert_eq!(values(look.one("total"), FATE), [total + 1, total, 1, 0]);
+    // A client that leaves its answer unread is a reset, too, and none of them has finished in order.
+    assert_eq!(values(look.one("total"), ["by_reset", "failed"]), [total, 0]);
     assert_eq!(steady.ask("descriptors"), open.to_string());
     let after: u64 = steady.ask("memory").parse().unwrap();
     assert!(after <= before + 1024, "from {before} to {after} KiB");
