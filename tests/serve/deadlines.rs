@@ -192,8 +192,8 @@ fn what_is_off_never_comes() {
     server.wait(What::Received { shown: 1, used: 0 });
     ticks(&server, Instant::now());
     assert_eq!((idle.ask("b"), slow.ask("b")), ("b".to_owned(), "ab".to_owned()));
-    let others = |what: &What| matches!(what, What::TimedOut(which) if *which != Deadline::Drain);
-    assert!(!server.end().iter().any(|fact| others(&fact.what)));
+    let is_late = |what: &What| matches!(what, What::TimedOut(which) if *which != Deadline::Drain);
+    assert!(!server.end().iter().any(|fact| is_late(&fact.what)));
 }
 
 #[test]

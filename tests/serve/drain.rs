@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, net::TcpStream, time::Duration};
 
-use mio_cluster::{Io, Service};
+use mio_cluster::{Deadline, Io, Service};
 
 use crate::{
     harness::{Client, Closed, Server, ms, options},
@@ -71,6 +71,28 @@ fn idle_connections_are_kept_for_the_grace() {
     silent.ends();
     idle.ends();
     is_refused(&server);
+}
+
+/// When the grace is over.
+#[test]
+fn a_service_may_say_goodbye_to_those_who_are_still_idle() {
+    struct Late;
+    impl Service for Late {
+        type Conn = ();
+        fn opened(&mut self, _io: &mut Io<'_>) {}
+        fn received(&mut self, _conn: &mut (), _io: &mut Io<'_>, input: &[u8]) -> usize {
+            input.len()
+        }
+        fn timed_out(&mut self, _conn: &mut (), io: &mut Io<'_>, which: Deadline) {
+            assert_eq!(which, Deadline::Drain);
+            io.write(b"bye");
+        }
+    }
+    let server = Server::start(options(), Late);
+    let mut client = opened(&server);
+    server.disconnect();
+    assert_eq!(client.rest(), b"bye");
+    assert_eq!(server.closed(), "Drained");
 }
 
 #[test]

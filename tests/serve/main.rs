@@ -15,6 +15,7 @@ mod fairness;
 mod harness;
 mod input;
 mod late;
+mod layered;
 mod obedient;
 mod order;
 mod pressure;

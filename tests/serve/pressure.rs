@@ -142,7 +142,10 @@ fn a_large_answer_goes_out_piece_by_piece() {
     let server = Server::start(options(), Stream(Arc::clone(&most)));
     let mut client = server.connect();
     client.send(b".");
+    // Its half is closed at once, by which the connection is to be closed when all output is out.
+    client.finish();
     client.skip(TOTAL);
+    client.ends();
     assert_eq!(most.load(Ordering::Relaxed), 1 << 16, "no more than a piece");
     let flushed = server.end().iter().filter(|fact| fact.what == What::Flushed).count();
     assert_eq!(flushed, 1 + TOTAL / (1 << 16));

@@ -4,10 +4,11 @@ use std::{
     env,
     io::{ErrorKind, Read, Write},
     net::SocketAddr,
+    sync::mpsc,
     thread,
 };
 
-use mio_cluster::Serve;
+use mio_cluster::{Serve, Service};
 use proptest::{
     collection::vec,
     prelude::*,
@@ -16,8 +17,9 @@ use proptest::{
 
 use crate::{
     harness::{Client, Server, ms, options},
+    layered::Layered,
     obedient::Obedient,
-    order::What,
+    order::{Recorder, What},
 };
 
 /// A line of input and what comes of it.
@@ -37,8 +39,22 @@ fn exchange() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 /// However the stream is cut into segments, and however small the buffers are.
 #[test]
 fn any_split_gives_the_same_answers() {
+    any_split(Obedient);
+}
+
+#[test]
+fn any_split_gives_the_same_answers_through_a_layer() {
+    any_split(inside(Obedient));
+}
+
+/// The order of what the inner service sees is checked, too.
+fn inside(service: Obedient) -> Layered<Recorder<Obedient>> {
+    Layered::new(Recorder::new(service, mpsc::channel().0))
+}
+
+fn any_split(service: impl Service + Send + 'static) {
     let small = options().water_marks(100, 1000).max_input(40).threads(2);
-    let server = Server::start(small, Obedient);
+    let server = Server::start(small, service);
     let cases = (vec(exchange(), 0..12), vec(1..200_usize, 1..6), any::<bool>());
     let mut runner =
         TestRunner::new(Config { cases: 200, max_shrink_iters: 200, failure_persistence: None, ..Config::default() });
@@ -170,8 +186,17 @@ fn acts(mut stream: &std::net::TcpStream, random: &mut Random) -> bool {
 /// `SEED=n` runs another one, or one again.
 #[test]
 fn clients_that_do_anything_at_any_time() {
+    anything(Obedient);
+}
+
+#[test]
+fn clients_that_do_anything_at_any_time_through_a_layer() {
+    anything(inside(Obedient));
+}
+
+fn anything(service: impl Service + Send + 'static) {
     let seed = env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
-    let server = Server::start(hostile(), Obedient);
+    let server = Server::start(hostile(), service);
     thread::scope(|scope| {
         for thread in 0..4 {
             let at = server.address;
