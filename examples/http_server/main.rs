@@ -44,7 +44,7 @@ use crate::service::Http;
 struct Options {
     #[command(flatten)]
     server: support::ServerOptions,
-    /// Close a connection that asks nothing for so long; 0: never [default: 75]
+    /// Close a connection that asks nothing for so long; 0: never [default: 75, and 30 before the first request]
     #[arg(long, value_name = "SECONDS")]
     idle_timeout: Option<u64>,
     /// Refuse a request that takes longer to arrive; 0: never [default: 30]
@@ -63,7 +63,7 @@ impl Options {
         let time = |seconds| (seconds > 0).then(|| Duration::from_secs(seconds));
         let mut serve = Serve::new().busy_poll(Duration::from_micros(self.busy_poll));
         if let Some(seconds) = self.idle_timeout {
-            serve = serve.idle_timeout(time(seconds));
+            serve = serve.idle_timeout(time(seconds)).first_byte_timeout(time(seconds));
         }
         if let Some(seconds) = self.request_timeout {
             serve = serve.request_timeout(time(seconds));
