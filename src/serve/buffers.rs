@@ -12,10 +12,12 @@ impl Buffers {
         Self { read: vec![0; READ], spare: Vec::new() }
     }
 
+    #[inline]
     pub(super) fn take(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_default()
     }
 
+    #[inline]
     pub(super) fn give_back(&mut self, mut buffer: Vec<u8>) {
         if (1..=KEPT_BYTES).contains(&buffer.capacity()) && self.spare.len() < KEPT {
             buffer.clear();

@@ -122,6 +122,7 @@ impl Head {
     }
 
     /// **Errors**: the peer has reset the connection, and no read would tell, since the input has ended.
+    #[inline]
     pub(super) fn note(&mut self, event: &Event) -> Result<(), Closed> {
         if event.is_writable() || event.is_write_closed() || event.is_error() {
             self.blocked = false;
@@ -140,6 +141,7 @@ impl Head {
 
     /// One read; a short one has emptied the socket, and whatever comes later raises a new event. 0: nothing there, or
     /// the end.
+    #[inline]
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Closed> {
         let read = loop {
             match self.stream.read(buffer) {
@@ -162,6 +164,7 @@ impl Head {
     }
 
     /// One write of what waits in `out` behind `sent`; returns whether the kernel took something.
+    #[inline]
     pub(super) fn send(&mut self, out: &mut Vec<u8>) -> Result<bool, Closed> {
         let sent = loop {
             match self.stream.write(&out[self.sent..]) {
@@ -206,6 +209,7 @@ impl Head {
 
     /// `level`: the bit. The time begins with the request, but does not begin anew for the sake of one further out:
     /// what it carries is part of the one further in.
+    #[inline]
     pub(super) fn set_in_request(&mut self, level: u8, on: bool, now: u64) {
         if on && self.in_request < level {
             (self.waits, self.since) = (Waits::For(Deadline::Request), now);
@@ -225,6 +229,7 @@ impl Head {
     }
 
     /// What it waits for now.
+    #[inline]
     pub(super) fn wait(&self) -> Waits {
         let unsent = self.output.len() > self.sent;
         match self.phase {
@@ -242,6 +247,7 @@ impl Head {
     }
 
     /// Closing now would lose nothing.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.waits, Waits::For(Deadline::FirstByte | Deadline::Idle))
     }

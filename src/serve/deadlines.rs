@@ -40,6 +40,7 @@ impl Limits {
     }
 
     /// The earliest thing that is due, and when.
+    #[inline]
     pub(super) fn due(&self, head: &Head, draining_since: Option<u64>) -> (u64, Due) {
         let since = |limit: u64| head.since.saturating_add(limit);
         let (when, due) = match head.waits {

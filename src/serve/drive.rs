@@ -221,6 +221,7 @@ impl<S: Service> Drive<'_, S> {
 
 impl Head {
     /// What the callback wants.
+    #[inline]
     pub(super) fn grant(&mut self, wish: Wish) -> Result<(), Closed> {
         self.wants_flushed |= wish.flushed;
         match wish.end {
@@ -239,6 +240,7 @@ impl Head {
     }
 
     /// The first byte is there.
+    #[inline]
     fn begins(&mut self) {
         if self.waits == Waits::For(Deadline::FirstByte) {
             self.waits = Waits::For(Deadline::Idle);
@@ -270,6 +272,7 @@ impl Head {
     }
 
     /// For what it waits now, and since when.
+    #[inline]
     fn stamp(&mut self, moved: &Moved, now: u64) {
         let waits = self.wait();
         let anew = match waits {

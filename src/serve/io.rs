@@ -40,12 +40,6 @@ pub(super) struct Wish {
     pub(super) flushed: bool,
 }
 
-impl Wish {
-    pub(super) fn is_any(&self) -> bool {
-        self.end.is_some() || self.flushed
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
     Close,
@@ -63,24 +57,28 @@ pub(super) struct Below {
 
 impl Io<'_> {
     /// Adds to the output.
+    #[inline]
     pub fn write(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);
     }
 
     /// The output itself, to append to: for formatting without a copy. What is in front may be that of earlier
     /// callbacks, and must stay.
+    #[inline]
     pub fn output(&mut self) -> &mut Vec<u8> {
         self.output
     }
 
     /// So much output waits ([`Serve::water_marks`](crate::Serve::water_marks)) that `received` should leave the rest
     /// of its input unconsumed; it is called again when there is room.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.below.unsent + self.output.len() - self.below.sent >= self.hub.options.high_water
     }
 
     /// Closes the connection when all output is out. Input that is there or comes until then is dropped, in a way that
     /// does not destroy the output.
+    #[inline]
     pub fn close(&mut self) {
         self.wish.end = self.wish.end.or(Some(End::Close));
     }
@@ -110,11 +108,13 @@ impl Io<'_> {
     /// Says that the peer is in the middle of a request although all its bytes were consumed, until told otherwise: the
     /// request's deadline goes on, from the time of this call, and a drain waits for the request's end. Needed only by
     /// a service that consumes requests piece by piece.
+    #[inline]
     pub fn set_in_request(&mut self, on: bool) {
         self.head.set_in_request(self.level, on, self.hub.clock.ms);
     }
 
     /// So many requests more were served, for the scoreboard.
+    #[inline]
     pub fn requests(&mut self, count: u64) {
         self.hub.requests += count;
     }
@@ -132,6 +132,7 @@ impl Io<'_> {
     }
 
     /// Whether the worker is to leave: then this answer should be the connection's last.
+    #[inline]
     pub fn is_draining(&self) -> bool {
         self.hub.draining_since.is_some()
     }
@@ -157,6 +158,7 @@ impl Io<'_> {
     }
 
     /// When this turn of the loop began; the loop reads the clock once per turn.
+    #[inline]
     pub fn now(&self) -> Instant {
         self.hub.clock.now
     }

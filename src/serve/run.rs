@@ -188,18 +188,13 @@ impl<S: Service> Loop<S> {
         if guest.is_deferred || wish.end.is_some() {
             head.reading = Reading::Ready;
         }
-        let to_do = guest.is_deferred || !out.is_empty() || wish.is_any();
         if out.is_empty() {
             self.buffers.give_back(out);
         } else {
             head.output = out;
         }
         self.connections.insert(key, Connection { head, conn });
-        if to_do {
-            self.drive(key, |drive, _out| drive.connection.head.grant(wish));
-        } else {
-            self.look_later(key);
-        }
+        self.drive(key, |drive, _out| drive.connection.head.grant(wish));
         self.watch(key);
     }
 
@@ -241,28 +236,13 @@ impl<S: Service> Loop<S> {
     fn drive(&mut self, key: Key, first: impl FnOnce(&mut Drive<'_, S>, &mut Vec<u8>) -> Result<(), Closed>) {
         let Some(connection) = self.connections.find(key) else { return };
         let (service, hub, buffers) = (&mut self.service, &mut self.hub, &mut self.buffers);
-        match (Drive { service, connection, hub, buffers }).run(first) {
-            Progress::Waiting => self.look_later(key),
-            Progress::Unfinished => {
-                self.list(key);
-                self.look_later(key);
-            }
-            Progress::Gone(why) => self.close(key, why),
+        match (Drive { service, connection: &mut *connection, hub, buffers }).run(first) {
+            Progress::Gone(why) => return self.close(key, why),
+            Progress::Unfinished if !mem::replace(&mut connection.head.listed, true) => self.unfinished.push(key),
+            Progress::Unfinished | Progress::Waiting => {}
         }
-    }
-
-    fn list(&mut self, key: Key) {
-        if let Some(connection) = self.connections.find(key) {
-            if !mem::replace(&mut connection.head.listed, true) {
-                self.unfinished.push(key);
-            }
-        }
-    }
-
-    /// A deadline that has only moved later is left where it is, and moved when it comes.
-    fn look_later(&mut self, key: Key) {
-        let Some(connection) = self.connections.find(key) else { return };
         let (when, _) = self.limits.due(&connection.head, self.hub.draining_since);
+        // A deadline that has only moved later is left where it is, and moved when it comes.
         if when < self.wheel.when(key.index).unwrap_or(NEVER) {
             self.wheel.set(key.index, when);
         }

@@ -105,6 +105,7 @@ impl Target {
     }
 
     /// Of a token that [`token`](Self::token) has made.
+    #[inline]
     pub(super) fn of(Token(token): Token) -> Self {
         let index = (token & MAX_INDEX) as u32;
         match (token >> INDEX_BITS) as u32 {

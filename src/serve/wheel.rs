@@ -69,6 +69,7 @@ impl Wheel {
         self.when(index).is_some()
     }
 
+    #[inline]
     pub(super) fn when(&self, index: u32) -> Option<u64> {
         self.entries.get(index as usize).filter(|entry| entry.place() != NOWHERE).map(Entry::when)
     }
