@@ -72,7 +72,8 @@ pub(super) enum Reading {
     /// Everything was read; an event will tell of more.
     Drained,
     Ready,
-    /// The end was announced, or an error: reading goes on until it comes, as no further event does.
+    /// The end was announced, or an error: reading goes on until it comes, as no further event does. Or urgent data,
+    /// at which a read stops short.
     ReadyToEnd,
     Ended,
 }
@@ -131,7 +132,7 @@ impl Head {
             let error = if event.is_error() { self.stream.take_error().ok().flatten() } else { None };
             return error.map_or(Ok(()), |error| Err(why(error)));
         }
-        if event.is_read_closed() || event.is_error() {
+        if event.is_read_closed() || event.is_error() || event.is_priority() {
             self.reading = Reading::ReadyToEnd;
         } else if event.is_readable() && self.reading == Reading::Drained {
             self.reading = Reading::Ready;

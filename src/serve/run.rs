@@ -201,7 +201,7 @@ impl<S: Service> Loop<S> {
     /// One registration, for as long as the connection lives. One that is gone by now needs none.
     fn watch(&mut self, key: Key) {
         let Some(connection) = self.connections.find(key) else { return };
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         let token = Target::Connection(key).token();
         if let Err(error) = self.hub.poll.registry().register(&mut connection.head.stream, token, interest) {
             log::warn!(target: TARGET, "a connection is dropped, watching it failed: {error}");

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use mio_cluster::{Io, Serve, Service};
+use socket2::SockRef;
 
 use crate::{
-    harness::{Closed, Server, options},
+    harness::{Client, Closed, Server, options},
     obedient::Obedient,
     order::What,
 };
@@ -218,6 +219,25 @@ fn input_behind_a_close_does_not_destroy_the_answers() {
     assert_eq!((answers.len(), &answers[..2], &answers[100_002..]), (100_004, &b"a\n"[..], &b"b\n"[..]));
     drop(client);
     assert_eq!(server.closed(), "ByService");
+}
+
+/// A read stops at urgent data, and no event tells of what is behind it.
+#[test]
+fn urgent_data_hides_nothing() {
+    let closed = Closed::new();
+    let mut early = closed.connect();
+    let ask = |client: &mut Client| {
+        client.send(b"say a");
+        SockRef::from(&client.0).send_out_of_band(b"!").unwrap();
+        client.send(b"b\nsay c\n");
+    };
+    ask(&mut early);
+    let server = closed.run(options(), Obedient);
+    let mut late = server.connect();
+    ask(&mut late);
+    for mut client in [early, late] {
+        assert_eq!((client.line(), client.line()), ("ab".to_owned(), "c".to_owned()));
+    }
 }
 
 /// The client goes on sending while it is refused.
