@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use mio_cluster::{Serve, Service};
+use mio_cluster::{Cluster, Listen, Serve, Service};
 use proptest::{
     collection::vec,
     prelude::*,
@@ -16,7 +16,7 @@ use proptest::{
 };
 
 use crate::{
-    harness::{Client, Server, ms, options},
+    harness::{Client, Closed, Server, WATCHDOG, ms, options},
     layered::Layered,
     obedient::Obedient,
     order::{Recorder, What},
@@ -39,12 +39,28 @@ fn exchange() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 /// However the stream is cut into segments, and however small the buffers are.
 #[test]
 fn any_split_gives_the_same_answers() {
-    any_split(Obedient);
+    any_split(Listen::from(ANY), small(), Obedient);
 }
 
 #[test]
 fn any_split_gives_the_same_answers_through_a_layer() {
-    any_split(inside(Obedient));
+    any_split(Listen::from(ANY), small(), inside(Obedient));
+}
+
+#[test]
+fn any_split_gives_the_same_answers_at_a_deferring_listener() {
+    any_split(Listen::from(ANY).defer_accept(WATCHDOG), small(), Obedient);
+}
+
+#[test]
+fn any_split_gives_the_same_answers_in_a_busy_loop() {
+    any_split(Listen::from(ANY), small().busy_poll(ms(1)), Obedient);
+}
+
+const ANY: &str = "127.0.0.1:0";
+
+fn small() -> Serve {
+    options().water_marks(100, 1000).max_input(40).threads(2)
 }
 
 /// The order of what the inner service sees is checked, too.
@@ -52,12 +68,11 @@ fn inside(service: Obedient) -> Layered<Recorder<Obedient>> {
     Layered::new(Recorder::new(service, mpsc::channel().0))
 }
 
-fn any_split(service: impl Service + Send + 'static) {
-    let small = options().water_marks(100, 1000).max_input(40).threads(2);
-    let server = Server::start(small, service);
+fn any_split(at: Listen, options: Serve, service: impl Service + Send + 'static) {
+    let server = Closed(Cluster::new().listen(at).standalone().unwrap()).run(options, service);
     let cases = (vec(exchange(), 0..12), vec(1..200_usize, 1..6), any::<bool>());
     let mut runner =
-        TestRunner::new(Config { cases: 200, max_shrink_iters: 200, failure_persistence: None, ..Config::default() });
+        TestRunner::new(Config { cases: 100, max_shrink_iters: 200, failure_persistence: None, ..Config::default() });
     let result = runner.run(&cases, |(exchanges, sizes, closes)| {
         let (lines, answers): (Vec<_>, Vec<_>) = exchanges.into_iter().unzip();
         let end = if closes { &b"close\n"[..] } else { b"" };
