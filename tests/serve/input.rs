@@ -253,6 +253,17 @@ fn a_lingering_close_lets_the_client_finish() {
 }
 
 #[test]
+fn a_failure_is_answered_and_told() {
+    let server = Server::start(options(), Obedient);
+    let mut client = server.connect();
+    client.send(b"say broken\nfail\nsay more\n");
+    assert_eq!(client.rest(), b"broken\n");
+    drop(client);
+    let why = server.closed();
+    assert!(why.starts_with("Failed") && why.contains("as it was told"), "{why}");
+}
+
+#[test]
 fn an_abort_is_a_reset() {
     let server = Server::start(options(), Obedient);
     let mut client = server.connect();

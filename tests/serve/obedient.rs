@@ -1,5 +1,7 @@
 //! A service that does what its clients say, line by line, and what a client must get for it.
 
+use std::io;
+
 use mio_cluster::{Closed, Deadline, Io, Posted, Service, Turn};
 
 /// | line | answer |
@@ -10,7 +12,7 @@ use mio_cluster::{Closed, Deadline, Io, Posted, Service, Turn};
 /// | `body N`, N bytes | `got N`; consumed piece by piece |
 /// | `job TEXT` | TEXT, from another thread |
 /// | `own MS` | none: a deadline |
-/// | `close`, `linger`, `abort` | the end |
+/// | `close`, `linger`, `fail`, `abort` | the end |
 ///
 /// Answers come in the order of the lines; what comes behind one that takes its time is held back.
 pub(crate) struct Obedient;
@@ -31,6 +33,7 @@ pub(crate) struct Orders {
 enum How {
     Close,
     Linger,
+    Fail,
     Abort,
 }
 
@@ -68,6 +71,7 @@ impl Orders {
             ("body", Ok(length)) => self.go_on(io, length, length),
             ("own", Ok(time)) => io.set_deadline(Some(std::time::Duration::from_millis(time as u64))),
             ("job", _) => self.employ(io, rest),
+            ("fail", _) => self.end(io, How::Fail),
             ("linger", _) => self.end(io, How::Linger),
             ("abort", _) => self.end(io, How::Abort),
             ("close", _) | (_, _) => self.end(io, How::Close),
@@ -108,6 +112,7 @@ impl Orders {
         self.is_over = true;
         match how {
             How::Close => io.close(),
+            How::Fail => io.fail(io::Error::other("as it was told")),
             How::Linger => io.close_lingering(),
             How::Abort => io.abort(),
         }
