@@ -263,3 +263,31 @@ pub(super) const NEVER: u64 = u64::MAX;
 
 /// The bit of a service that is not layered on another one.
 pub(super) const OUTERMOST: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half a record, a message that is not complete, and the request that it belongs to.
+    #[test]
+    fn what_carries_a_request_does_not_put_off_its_deadline() {
+        let at = "127.0.0.1:9".parse().unwrap();
+        let stream = TcpStream::connect(at).unwrap();
+        let mut head = Head::new(stream, at, 0, Key { index: 0, generation: 0 }, 0);
+        let [record, message, request] = [OUTERMOST, OUTERMOST << 1, OUTERMOST << 2];
+        let mut set = |level, on, now| {
+            head.set_in_request(level, on, now);
+            (head.in_request, head.since)
+        };
+        assert_eq!(set(record, true, 1), (record, 1));
+        assert_eq!(set(message, true, 2), (record | message, 2));
+        for now in 3..9 {
+            assert_eq!(set(record, now % 2 == 0, now).1, 2, "of the same message");
+        }
+        assert_eq!(set(request, true, 10).1, 10);
+        for level in [record, message, request] {
+            set(level, false, 11);
+            assert_eq!(set(level, true, 12).1, if level == request { 12 } else { 10 });
+        }
+    }
+}

@@ -113,6 +113,12 @@ impl Io<'_> {
         self.head.set_in_request(self.level, on, self.hub.clock.ms);
     }
 
+    /// Whether the peer waits for the end of something: a service is [in a request](Self::set_in_request), input was
+    /// left unconsumed, or a job runs.
+    pub fn is_in_request(&self) -> bool {
+        self.head.in_request != 0 || self.head.jobs > 0 || !self.head.input.is_empty()
+    }
+
     /// So many requests more were served, for the scoreboard.
     #[inline]
     pub fn requests(&mut self, count: u64) {
