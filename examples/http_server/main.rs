@@ -4,6 +4,12 @@
 //! cargo run --release --example http_server -- --listen 127.0.0.1:8000 --workers 2
 //! ```
 //!
+//! `--tls CERT KEY` makes it HTTPS. A certificate to try it with:
+//!
+//! ```text
+//! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout key.pem -out cert.pem
+//! ```
+//!
 //! `--single` instead of `--workers` serves in the process itself, for a debugger or a profiler.
 //!
 //! | path | answers |
@@ -31,13 +37,16 @@ mod status;
 mod support;
 #[cfg(test)]
 mod tests;
+#[path = "../support/tls.rs"]
+mod tls;
 
-use std::{process::ExitCode, time::Duration};
+use std::{error::Error, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use mio_cluster::Serve;
+use rustls::ServerConfig;
 
-use crate::service::Http;
+use crate::{service::Http, tls::Tls};
 
 #[derive(Parser)]
 #[command(version, about = "HTTP/1 server on forked workers", long_about = None)]
@@ -56,6 +65,9 @@ struct Options {
     /// Look for events for so long before sleeping; takes a whole CPU per worker
     #[arg(long, value_name = "MICROS", default_value_t = 0)]
     busy_poll: u64,
+    /// Speak TLS: a certificate with the chain to its issuer, and its key, as PEM files
+    #[arg(long, num_args = 2, value_names = ["CERT", "KEY"])]
+    tls: Option<Vec<PathBuf>>,
 }
 
 impl Options {
@@ -73,11 +85,28 @@ impl Options {
         }
         serve
     }
+
+    fn tls(&self) -> Result<Option<Arc<ServerConfig>>, Box<dyn Error>> {
+        let Some([certificate, key]) = self.tls.as_deref() else { return Ok(None) };
+        let mut config = tls::config(certificate, key)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Some(Arc::new(config)))
+    }
 }
 
 fn main() -> ExitCode {
     support::start_log();
     let options = Options::parse();
     let serve = options.serve();
-    options.server.run(move |worker| worker.serve_with(serve, Http::new()))
+    let tls = match options.tls() {
+        Ok(tls) => tls,
+        Err(error) => {
+            log::error!("--tls: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    options.server.run(move |worker| match tls {
+        Some(config) => worker.serve_with(serve, Tls::new(config, Http::new())),
+        None => worker.serve_with(serve, Http::new()),
+    })
 }

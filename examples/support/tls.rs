@@ -42,6 +42,8 @@ pub(crate) fn config(certificates: &Path, key: &Path) -> Result<ServerConfig, Bo
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
     let mut config = builder.with_single_cert(chain, key)?;
     config.ticketer = ring::Ticketer::new()?;
+    // It refuses tickets that are longer than all that it has made: a worker that has made none yet would refuse all.
+    config.ticketer.encrypt(&[0; TICKET]);
     Ok(config)
 }
 
@@ -377,6 +379,9 @@ fn append(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, E
 fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
+
+/// Some times what a session without client certificates takes.
+const TICKET: usize = 512;
 
 /// The most that one record holds.
 const RECORD: usize = 16 << 10;

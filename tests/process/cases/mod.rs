@@ -23,6 +23,7 @@ mod serve;
 mod signals;
 mod standalone;
 mod stop;
+mod tls;
 
 use crate::harness::Case;
 
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Case> {
         scoreboard::CASES,
         serve::CASES,
         cpus::CASES,
+        tls::CASES,
         #[cfg(feature = "tokio")]
         asynchronous::CASES,
     ]
