@@ -1,4 +1,4 @@
-"""System calls per request: strace counts those of all processes of a server while an exact number of requests is made."""
+"""System calls per request: strace counts those of all processes of a server during an exact number of requests."""
 
 import os
 import signal
@@ -36,8 +36,9 @@ def _row(kind, present, settings):
         if calls is None:
             continue
         row.values[server.name] = sum(calls.values())
-        often = sorted(((count, name) for name, count in calls.items() if count >= SHOWN), reverse=True)[:MOST_SHOWN]
-        row.details.append([server.name, f"{sum(calls.values()):.3f}", ", ".join(f"{name} {count:.2f}" for count, name in often)])
+        often = sorted(((count, name) for name, count in calls.items() if count >= SHOWN), reverse=True)
+        which = ", ".join(f"{name} {count:.2f}" for count, name in often[:MOST_SHOWN])
+        row.details.append([server.name, f"{sum(calls.values()):.3f}", which])
     if SUBJECT not in row.values:
         row.problem = "not asked for"
     return row

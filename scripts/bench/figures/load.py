@@ -1,7 +1,7 @@
 """One server under one load: how much CPU time a request took it, and what the client saw.
 
-A measurement: the server is started, warmed up, put under wrk's load for some seconds, and ended. Its CPU time is read while
-it rests, before and after. If somebody else used the machine meanwhile, it is repeated.
+A measurement: the server is started, warmed up, put under wrk's load for some seconds, and ended. Its CPU time is read
+while it rests, before and after. If somebody else used the machine meanwhile, it is repeated.
 """
 
 import json
@@ -43,15 +43,14 @@ class Measurement:
         return self.requests / self.seconds
 
 
-def measure(server, load, seconds, cpus):
-    """The least disturbed of at most TRIES."""
-    best = None
-    for _ in range(TRIES):
-        measured = _measure(server, load, seconds, cpus)
-        if best is None or measured.foreign < best.foreign:
-            best = measured
-        if best.foreign <= MOST_FOREIGN:
+def measure(server, load, settings):
+    """The least disturbed of at most TRIES. `settings.repeats`: how many more there may be in this workload."""
+    best = _measure(server, load, settings.seconds, settings.cpus)
+    for _ in range(TRIES - 1):
+        if best.foreign <= MOST_FOREIGN or settings.repeats == 0:
             break
+        settings.repeats -= 1
+        best = min(best, _measure(server, load, settings.seconds, settings.cpus), key=lambda one: one.foreign)
     return best
 
 

@@ -1,4 +1,4 @@
-"""The rows that are ratios to the yardstick, as one SVG: a group of bars per workload, logarithmic, the bar to reach dashed."""
+"""The rows that are ratios to the yardstick, as one SVG: a group of bars per workload, logarithmic, the goal dashed."""
 
 import math
 from xml.sax.saxutils import escape

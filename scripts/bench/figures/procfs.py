@@ -11,7 +11,7 @@ TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def cpu_time(pids):
-    """Of all threads that these processes have; user and system time, to the nanosecond once a thread has gone to sleep."""
+    """Of all threads that these processes have, user and system; to the nanosecond once a thread has gone to sleep."""
     return sum(int(line.split()[0]) for pid in pids for line in _of_threads(pid, "schedstat"))
 
 

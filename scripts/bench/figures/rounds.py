@@ -53,13 +53,14 @@ def rows(workload, present, settings):
 def _rounds(workload, takes_part, settings, notes):
     """{server: [measurement of each round]}"""
     measured = {server.name: [] for server in takes_part}
+    settings.repeats = len(takes_part) * settings.rounds // 2
     for turn in range(settings.rounds):
         print(f"{workload.title}: round {turn + 1} of {settings.rounds}", file=sys.stderr, flush=True)
         at = turn % len(takes_part)
         for server in takes_part[at:] + takes_part[:at]:
             if server.name not in measured:
                 continue
-            one = attempt(server, notes, lambda: load.measure(server, workload.load, settings.seconds, settings.cpus))
+            one = attempt(server, notes, lambda: load.measure(server, workload.load, settings))
             if one is None:
                 del measured[server.name]
             else:
@@ -75,10 +76,9 @@ def _details(workload, measured, ratio):
             return statistics.median(map(of, each))
 
         seen = ["-" if workload.load.depth > 1 else digits(middle(of)) for of in PERCENTILES]
-        lines.append([
-            name, f"{middle(lambda one: one.cost) / 1e3:.2f}", f"{ratio[name]:.3f}", spread([one.cost for one in each], base),
-            f"{middle(lambda one: one.master_ns / one.requests) / 1e3:.2f}", f"{middle(lambda one: one.rate):,.0f}", *seen,
-        ])
+        cost, master = middle(lambda one: one.cost) / 1e3, middle(lambda one: one.master_ns / one.requests) / 1e3
+        rate, rounds = middle(lambda one: one.rate), spread([one.cost for one in each], base)
+        lines.append([name, f"{cost:.2f}", f"{ratio[name]:.3f}", rounds, f"{master:.2f}", f"{rate:,.0f}", *seen])
     return lines
 
 
@@ -88,7 +88,7 @@ def _notes(workload, measured):
     notes = []
     if disturbed:
         notes.append(
-            f"{len(disturbed)} of {len(everything)} measurements stayed disturbed after {load.TRIES} tries each: "
+            f"{len(disturbed)} of {len(everything)} measurements are disturbed though many were repeated: "
             f"others used up to {max(disturbed):.2f} CPUs"
         )
     if workload.load.depth > 1:
@@ -98,6 +98,5 @@ def _notes(workload, measured):
 
 UNIT = "CPU per request, × raw epoll"
 PERCENTILES = (lambda one: one.p50, lambda one: one.p99, lambda one: one.p999)
-HEAD = [
-    "server", "CPU per request, µs", "× raw epoll", "rounds", "master, µs", "requests/s", "p50, µs", "p99, µs", "p99.9, µs",
-]
+HEAD = ["server", "CPU per request, µs", "× raw epoll", "rounds", "master, µs", "requests/s"]
+HEAD += ["p50, µs", "p99, µs", "p99.9, µs"]

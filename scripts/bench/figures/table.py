@@ -65,9 +65,9 @@ def summary(rows, names):
 def report(rows, names, head):
     parts = [head, summary(rows, names)]
     for row in rows:
-        if row.details or row.notes:
+        if len(row.details) > 1 or row.notes:
             parts.append(f"### {row.workload}")
-        if row.details:
+        if len(row.details) > 1:
             parts.append(markdown(row.details))
         if row.notes:
             parts.append("\n".join(f"- {note}" for note in row.notes))
@@ -75,7 +75,7 @@ def report(rows, names, head):
 
 
 def markdown(lines):
-    """The first is the head; columns are as wide as they need to be, the first one is text, the others mostly numbers."""
+    """The first is the head. The first column is text, the others are mostly numbers."""
     widths = [max(map(len, column)) for column in zip(*lines)]
     head, *body = ["| " + " | ".join(map(_pad, line, widths, range(len(line)))) + " |" for line in lines]
     rule = "|" + "|".join("-" * (width + 1) + ("-" if at == 0 else ":") for at, width in enumerate(widths)) + "|"

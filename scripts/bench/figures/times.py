@@ -16,7 +16,7 @@ STARTED = (YARDSTICK, SUBJECT, "nginx", "Node")
 
 def latency(present, settings):
     busy = servers.http_server(*BUSY)
-    row = Row("p50, one connection, busy polling", "× raw epoll (which sleeps)", 0.4, subject=busy.name, problem=busy.absent)
+    row = Row("p50, one connection, busy polling", "× raw epoll (sleeping)", 0.4, busy.name, problem=busy.absent)
     takes_part = [server for server in present if server.name in (YARDSTICK, SUBJECT)]
     takes_part += [] if busy.absent else [busy]
     medians = {server.name: [] for server in takes_part}
