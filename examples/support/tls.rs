@@ -130,6 +130,7 @@ impl<S: Service> Tls<S> {
         if conn.layer.wants_flushed() {
             io.want_flushed();
         }
+        io.hold_input(conn.layer.holds_input());
         io.set_in_request(session.is_incomplete());
         session.put_by(&mut self.records);
         conn.session = Some(session);
@@ -152,7 +153,7 @@ impl<S: Service> Tls<S> {
             *inner = Some(self.service.opened(&mut io.layer(layer, &mut self.plain.output)));
             return true;
         };
-        if !self.plain.input.is_empty() || (layer.is_unshown() && !io.is_full()) {
+        if !self.plain.input.is_empty() || (layer.is_unshown() && !layer.holds_input() && !io.is_full()) {
             let service = &mut self.service;
             layer.received(io, &mut self.plain.output, &self.plain.input, |io, input| {
                 service.received(inner, io, input)
@@ -160,7 +161,7 @@ impl<S: Service> Tls<S> {
             self.plain.input.clear();
             return true;
         }
-        if session.is_ended && *end == End::NotYet && !layer.is_unshown() && !layer.is_closed() {
+        if session.is_ended && *end == End::NotYet && !layer.is_unshown() && !layer.is_closed() && io.jobs() == 0 {
             *end = End::Told;
             self.service.end_of_input(inner, &mut io.layer(layer, &mut self.plain.output));
             return true;

@@ -39,6 +39,8 @@ pub(super) struct Head {
     pub(super) blocked: bool,
     /// Not read until the output has gone down to the low-water mark.
     pub(super) paused: bool,
+    /// Not read, and shown nothing, until the service says so.
+    pub(super) held: bool,
     pub(super) wants_flushed: bool,
     /// One bit for each service and layer that is in the middle of a request, the outermost service's is the lowest.
     pub(super) in_request: u8,
@@ -76,6 +78,8 @@ pub(super) enum Reading {
     /// at which a read stops short.
     ReadyToEnd,
     Ended,
+    /// And the service knows.
+    Told,
 }
 
 #[derive(Debug)]
@@ -92,8 +96,8 @@ pub(super) enum Cause {
 pub(super) enum Waits {
     For(Deadline),
     Linger,
-    /// For the service's own: a job of it runs.
-    Job,
+    /// For the service itself: a job of it runs, or it wants no input.
+    Service,
 }
 
 impl Head {
@@ -111,6 +115,7 @@ impl Head {
             sent: 0,
             blocked: false,
             paused: false,
+            held: false,
             wants_flushed: false,
             in_request: 0,
             listed: false,
@@ -128,7 +133,7 @@ impl Head {
         if event.is_writable() || event.is_write_closed() || event.is_error() {
             self.blocked = false;
         }
-        if self.reading == Reading::Ended {
+        if self.has_ended() {
             let error = if event.is_error() { self.stream.take_error().ok().flatten() } else { None };
             return error.map_or(Ok(()), |error| Err(why(error)));
         }
@@ -224,7 +229,7 @@ impl Head {
             Cause::Deadline(Deadline::Drain) => Closed::Drained,
             Cause::Deadline(which) => Closed::TimedOut(which),
             Cause::Failed(error) => Closed::Failed(error),
-            Cause::Service if self.reading == Reading::Ended && self.phase != Phase::Lingering => Closed::ByPeer,
+            Cause::Service if self.has_ended() && self.phase != Phase::Lingering => Closed::ByPeer,
             Cause::Service => Closed::ByService,
         }
     }
@@ -236,15 +241,21 @@ impl Head {
         match self.phase {
             Phase::Lingering => Waits::Linger,
             Phase::Open | Phase::Closing { .. } if unsent => Waits::For(Deadline::Write),
-            Phase::Open | Phase::Closing { .. } if self.jobs > 0 => Waits::Job,
+            Phase::Open | Phase::Closing { .. } if self.jobs > 0 || self.held => Waits::Service,
             Phase::Open | Phase::Closing { .. } if self.in_request != 0 || !self.input.is_empty() => {
                 Waits::For(Deadline::Request)
             }
             Phase::Open | Phase::Closing { .. } => match self.waits {
                 Waits::For(Deadline::FirstByte) => self.waits,
-                Waits::For(_) | Waits::Linger | Waits::Job => Waits::For(Deadline::Idle),
+                Waits::For(_) | Waits::Linger | Waits::Service => Waits::For(Deadline::Idle),
             },
         }
+    }
+
+    /// The peer sends no more.
+    #[inline]
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.reading, Reading::Ended | Reading::Told)
     }
 
     /// Closing now would lose nothing.
@@ -255,8 +266,15 @@ impl Head {
 }
 
 fn why(error: io::Error) -> Closed {
-    let is_reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::NotConnected];
-    if is_reset.contains(&error.kind()) { Closed::Reset } else { Closed::Failed(error) }
+    const GONE: [io::ErrorKind; 6] = [
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::BrokenPipe,
+        io::ErrorKind::NotConnected,
+        io::ErrorKind::TimedOut,
+        io::ErrorKind::HostUnreachable,
+        io::ErrorKind::NetworkUnreachable,
+    ];
+    if GONE.contains(&error.kind()) { Closed::Reset } else { Closed::Failed(error) }
 }
 
 pub(super) const NEVER: u64 = u64::MAX;

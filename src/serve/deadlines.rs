@@ -49,7 +49,7 @@ impl Limits {
             Waits::For(Deadline::Idle) => (since(self.idle), Due::Deadline(Deadline::Idle)),
             Waits::For(Deadline::Write) => (since(self.write), Due::Deadline(Deadline::Write)),
             Waits::Linger => (since(LINGER), Due::Linger),
-            Waits::Job | Waits::For(Deadline::Drain | Deadline::Own) => (NEVER, Due::Linger),
+            Waits::Service | Waits::For(Deadline::Drain | Deadline::Own) => (NEVER, Due::Linger),
         };
         let drain = match draining_since {
             Some(start) if head.is_idle() => start.max(head.since).saturating_add(self.grace),

@@ -73,7 +73,10 @@ impl<S: Service> Drive<'_, S> {
         let below = Below { unsent: 0, sent: head.sent };
         let mut io = Io { head, output: out, wish: &mut wish, below, level: OUTERMOST, hub: self.hub };
         callback(self.service, conn, &mut io);
-        self.head().grant(wish)
+        let head = self.head();
+        // A service that takes out of the output what was sent already.
+        head.sent = head.sent.min(out.len());
+        head.grant(wish)
     }
 
     /// A deadline has passed.
@@ -138,7 +141,7 @@ impl<S: Service> Drive<'_, S> {
         let head = self.head();
         let unsent = out.len() - head.sent;
         head.paused = if head.paused { unsent > low } else { unsent >= high };
-        if head.paused {
+        if head.paused || head.held {
             return Ok(false);
         }
         if head.unshown {
@@ -146,18 +149,21 @@ impl<S: Service> Drive<'_, S> {
             return Ok(true);
         }
         match head.reading {
-            Reading::Drained | Reading::Ended => return Ok(false),
+            Reading::Drained | Reading::Told => return Ok(false),
+            // What a job still has to say is for a peer that has asked for it.
+            Reading::Ended if head.jobs > 0 => return Ok(false),
+            Reading::Ended => {
+                head.reading = Reading::Told;
+                return self.call(out, |service, conn, io| service.end_of_input(conn, io)).map(|()| true);
+            }
             Reading::Ready | Reading::ReadyToEnd => {}
         }
         let count = self.connection.head.read(&mut self.buffers.read)?;
         if count > 0 {
             moved.received = true;
             self.show(out, count, moved)?;
-        } else if self.head().reading == Reading::Ended {
-            self.call(out, |service, conn, io| service.end_of_input(conn, io))?;
-            return Ok(true);
         }
-        Ok(count > 0)
+        Ok(count > 0 || self.head().has_ended())
     }
 
     /// What is left of earlier input, with `fresh` bytes of the read buffer behind it.
@@ -211,7 +217,8 @@ impl<S: Service> Drive<'_, S> {
                 return Ok(used);
             }
             // Nothing consumed may mean that the service waits for room.
-            self.head().unshown = out.len() - self.head().sent >= self.hub.options.high_water;
+            let is_full = out.len() - self.head().sent >= self.hub.options.high_water;
+            self.head().unshown = is_full || self.head().held;
             if self.head().unshown || count == 0 {
                 return Ok(used);
             }
@@ -224,6 +231,10 @@ impl Head {
     #[inline]
     pub(super) fn grant(&mut self, wish: Wish) -> Result<(), Closed> {
         self.wants_flushed |= wish.flushed;
+        if let Some(held) = wish.held {
+            self.unshown |= self.held && !held && !self.input.is_empty();
+            self.held = held;
+        }
         match wish.end {
             None => Ok(()),
             Some(End::Abort) => {
@@ -251,11 +262,11 @@ impl Head {
     /// can destroy what the peer has not read. Nor if there was some: more may be on its way.
     fn finish(&mut self, linger: bool, buffer: &mut [u8]) -> Result<(), Closed> {
         let sends = match self.reading {
-            Reading::Drained | Reading::Ended => false,
+            Reading::Drained | Reading::Ended | Reading::Told => false,
             Reading::Ready | Reading::ReadyToEnd => self.read(buffer)? > 0,
         };
         match self.reading {
-            Reading::Ended => Err(self.closed()),
+            Reading::Ended | Reading::Told => Err(self.closed()),
             Reading::Drained if !linger && !sends => Err(self.closed()),
             Reading::Drained | Reading::Ready | Reading::ReadyToEnd => self.shut(),
         }
@@ -264,7 +275,7 @@ impl Head {
     fn discard(&mut self, buffer: &mut [u8]) -> Result<bool, Closed> {
         match self.reading {
             Reading::Drained => return Ok(false),
-            Reading::Ended => return Err(self.closed()),
+            Reading::Ended | Reading::Told => return Err(self.closed()),
             Reading::Ready | Reading::ReadyToEnd => {}
         }
         self.read(buffer)?;
@@ -279,7 +290,7 @@ impl Head {
             Waits::For(Deadline::Write) => moved.sent,
             Waits::For(Deadline::Request) => moved.consumed && self.in_request == 0,
             Waits::For(Deadline::Idle) => moved.received || moved.sent,
-            Waits::For(Deadline::FirstByte | Deadline::Drain | Deadline::Own) | Waits::Linger | Waits::Job => false,
+            Waits::For(Deadline::FirstByte | Deadline::Drain | Deadline::Own) | Waits::Linger | Waits::Service => false,
         };
         if anew || waits != self.waits {
             self.waits = waits;

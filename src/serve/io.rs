@@ -38,6 +38,8 @@ pub struct Io<'a> {
 pub(super) struct Wish {
     pub(super) end: Option<End>,
     pub(super) flushed: bool,
+    /// Of the input.
+    pub(super) held: Option<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,7 +75,7 @@ impl Io<'_> {
     /// of its input unconsumed; it is called again when there is room.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.below.unsent + self.output.len() - self.below.sent >= self.hub.options.high_water
+        self.below.unsent + self.output.len().saturating_sub(self.below.sent) >= self.hub.options.high_water
     }
 
     /// Closes the connection when all output is out. Input that is there or comes until then is dropped, in a way that
@@ -123,6 +125,19 @@ impl Io<'_> {
     #[inline]
     pub fn requests(&mut self, count: u64) {
         self.hub.requests += count;
+    }
+
+    /// Holds the input back, until told otherwise: nothing more is read or shown, so that a peer which sends faster than
+    /// something else takes it (a job, another connection) has to wait. What was not consumed is shown again as soon as
+    /// the input goes on. Meanwhile no deadline but the service's own runs, a drain waits, and the end of input is not
+    /// seen.
+    pub fn hold_input(&mut self, on: bool) {
+        self.wish.held = Some(on);
+    }
+
+    /// Jobs of this connection, started by [`spawn`](Self::spawn), that have not come back.
+    pub fn jobs(&self) -> usize {
+        self.head.jobs as usize
     }
 
     /// Asks for one [`Service::flushed`](crate::Service::flushed), when all output has gone to the kernel.

@@ -43,7 +43,7 @@ impl Layer {
         fresh: &[u8],
         mut received: impl FnMut(&mut Io<'_>, &[u8]) -> usize,
     ) {
-        if self.is_closed() || (fresh.is_empty() && !self.unshown) {
+        if self.is_closed() || (fresh.is_empty() && (!self.unshown || self.holds_input())) {
             return;
         }
         let mut kept = mem::take(&mut self.input);
@@ -78,7 +78,7 @@ impl Layer {
         let mut used = 0;
         self.unshown = false;
         while used < input.len() && !self.is_closed() {
-            if io.layer(self, output).is_full() {
+            if self.holds_input() || io.layer(self, output).is_full() {
                 self.unshown = true;
                 break;
             }
@@ -86,18 +86,24 @@ impl Layer {
             used += count.min(input.len() - used);
             if count == 0 {
                 // It may wait for room.
-                self.unshown = io.layer(self, output).is_full();
+                self.unshown = self.holds_input() || io.layer(self, output).is_full();
                 break;
             }
         }
         used
     }
 
-    /// Input waits for room in the output: call [`received`](Self::received), with or without more of it, when there
-    /// is, at the latest in [`Service::flushed`](crate::Service::flushed). Until then the outer service should leave
-    /// its own input unconsumed, or a peer that does not take its answers fills the memory.
+    /// Input waits for room in the output, or for the inner service: call [`received`](Self::received), with or without
+    /// more of it, when there is, at the latest in [`Service::flushed`](crate::Service::flushed). Until then the outer
+    /// service should leave its own input unconsumed, or a peer that does not take its answers fills the memory, and
+    /// keep the end of input to itself.
     pub fn is_unshown(&self) -> bool {
         self.unshown && !self.is_closed()
+    }
+
+    /// Whether the inner service [holds its input back](Io::hold_input): the outer one should do the same.
+    pub fn holds_input(&self) -> bool {
+        self.wish.held == Some(true)
     }
 
     /// Whether the inner service has closed: the outer one says its goodbye, and [closes](Self::close).
@@ -118,7 +124,7 @@ impl Layer {
     /// Whether the outer service should [ask](Io::want_flushed) for `flushed`: the inner one waits for it, or input for
     /// room.
     pub fn wants_flushed(&self) -> bool {
-        self.wish.flushed || self.is_unshown()
+        self.wish.flushed || (self.is_unshown() && !self.holds_input())
     }
 
     /// Whether the inner service waits for `flushed`; answers once.
@@ -135,7 +141,7 @@ impl Io<'_> {
     /// `output` may be one buffer for all connections, if the outer service empties it in the same callback; what is
     /// left in it counts as unsent.
     pub fn layer<'b>(&'b mut self, layer: &'b mut Layer, output: &'b mut Vec<u8>) -> Io<'b> {
-        let unsent = self.below.unsent + self.output.len() - self.below.sent;
+        let unsent = self.below.unsent + self.output.len().saturating_sub(self.below.sent);
         Io {
             level: if self.level < DEEPEST { self.level << 2 } else { self.level },
             head: self.head,

@@ -109,7 +109,8 @@ impl Serve {
     }
 
     /// Bytes of input of one connection that the service may leave unconsumed; default 64 KiB. A request that is larger
-    /// must be consumed piece by piece. One byte more closes the connection ([`Closed::InputLimit`]).
+    /// must be consumed piece by piece. More closes the connection ([`Closed::InputLimit`]); the service is shown it
+    /// first, as much as one read brings, up to 64 KiB.
     ///
     /// [`Closed::InputLimit`]: crate::Closed::InputLimit
     pub fn max_input(mut self, bytes: usize) -> Self {

@@ -96,7 +96,7 @@ pub trait Service: Sized {
     /// is room. It never comes with nothing.
     fn received(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, input: &[u8]) -> usize;
 
-    /// The peer has closed its sending half. Unless overridden, the connection is closed when all output is out; a
+    /// The peer has closed its sending half, and all [jobs](Io::spawn) of the connection have come back. Unless overridden, the connection is closed when all output is out; a
     /// service for which a half-closed peer still waits for answers may go on writing.
     fn end_of_input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = conn;

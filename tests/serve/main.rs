@@ -13,6 +13,7 @@ mod deadlines;
 mod drain;
 mod fairness;
 mod harness;
+mod held;
 mod input;
 mod late;
 mod layered;
