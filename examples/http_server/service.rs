@@ -112,6 +112,8 @@ impl Host for Here<'_, '_> {
 
     fn count(&mut self) {
         self.io.requests(1);
+        // The next one may have begun already, and has its own time.
+        self.io.set_in_request(false);
     }
 
     fn sleep(&mut self, time: Duration) {

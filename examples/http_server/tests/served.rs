@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mio_cluster::{Cluster, Result, Serve, WorkerHandle};
@@ -100,6 +100,40 @@ fn a_request_that_is_late_is_told_so() {
         assert!(server.tell(request.as_bytes()).starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
     }
     server.stop();
+}
+
+/// Also if the next one has begun whenever one ends.
+#[test]
+fn every_request_has_its_own_time() {
+    let time = Duration::from_millis(300);
+    let server = Server::start(Serve::new().request_timeout(time));
+    // A machine that stands still makes a request late in fact.
+    while !all_are_answered(&mut server.client(), time) {}
+    server.stop();
+}
+
+/// Of requests over a much longer time; `false`: one of them took long.
+fn all_are_answered(client: &mut TcpStream, time: Duration) -> bool {
+    let begin = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na";
+    let answer_of = |rest: &[u8]| rest.ends_with(b"\r\n\r\nab");
+    client.write_all(begin.as_bytes()).unwrap();
+    let first = Instant::now();
+    let mut last = first;
+    while first.elapsed() < time * 3 {
+        client.write_all(format!("b{begin}").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer_of(&answer) {
+            let mut bytes = [0; 1000];
+            let count = client.read(&mut bytes).unwrap();
+            if last.elapsed() > time / 2 {
+                return false;
+            }
+            answer.extend_from_slice(&bytes[..count]);
+            assert!(answer.starts_with(&b"HTTP/1.1 200 "[..answer.len().min(13)]), "{}", answer.escape_ascii());
+        }
+        last = Instant::now();
+    }
+    true
 }
 
 #[test]
