@@ -279,14 +279,18 @@ impl<S: Service> Loop<S> {
         self.drive(key, |drive, out| {
             let head = &mut drive.connection.head;
             let value = match letter {
-                Letter::Posted(value) => value,
+                Letter::Posted(value) => Ok(value),
                 Letter::JobEnded(result) => {
                     head.jobs -= 1;
-                    result.map_err(|panic| Closed::Failed(io::Error::other(panic)))?
+                    result.map_err(|panic| Closed::Failed(io::Error::other(panic)))
                 }
             };
             match head.phase {
-                Phase::Open => drive.call(out, |service, conn, io| service.posted(conn, io, value)),
+                Phase::Open => {
+                    let value = value?;
+                    drive.call(out, |service, conn, io| service.posted(conn, io, value))
+                }
+                // Nobody waits for it any more.
                 Phase::Closing { .. } | Phase::Lingering => Ok(()),
             }
         });

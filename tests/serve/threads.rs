@@ -132,6 +132,41 @@ fn a_job_that_panics_closes_its_connection() {
     assert_eq!(second.take(1), b"a");
 }
 
+/// Nobody waits for its result, so its last answer comes all the same.
+#[test]
+fn a_job_that_panics_takes_nothing_from_a_connection_that_closes() {
+    struct Hasty;
+    impl Service for Hasty {
+        type Conn = ();
+        fn opened(&mut self, _io: &mut Io<'_>) {}
+        fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {
+            if input == b"panic" {
+                io.spawn(|| -> u8 { panic::resume_unwind(Box::new("no disk")) }).unwrap();
+                io.write(&vec![b'.'; LARGE]);
+                io.close();
+            } else {
+                io.spawn(|| b'a').unwrap();
+            }
+            input.len()
+        }
+        fn posted(&mut self, _conn: &mut (), io: &mut Io<'_>, value: Posted) {
+            io.write(&[value.downcast::<u8>().unwrap()]);
+        }
+    }
+    /// More than the kernel takes.
+    const LARGE: usize = 15_000_000;
+    let server = Server::start(options().threads(1), Hasty);
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.send(b"panic");
+    first.skip(1);
+    // The one thread does one after the other.
+    second.send(b".");
+    assert_eq!(second.take(1), b"a");
+    first.skip(LARGE - 1);
+    first.ends();
+    assert_eq!(server.closed(), "ByService");
+}
+
 #[test]
 fn a_drain_waits_for_a_running_job() {
     let (give, service) = jobs();
