@@ -17,6 +17,8 @@ pub(super) struct Doors {
     reserve: Option<File>,
     /// In milliseconds; `None`: nobody is turned away.
     shed_after: Option<u64>,
+    /// The place of the door behind the one that somebody has come by last.
+    next: usize,
 }
 
 struct Door {
@@ -55,7 +57,7 @@ impl Doors {
     pub(super) fn open(worker: &mut Worker, registry: &Registry, shed_after: Option<u64>) -> Result<Self> {
         let names: Vec<String> = worker.addresses().iter().map(|address| address.name().to_owned()).collect();
         let doors = (0..).zip(&names).map(|(address, name)| Door::open(worker, name, address, registry));
-        Ok(Self { doors: doors.collect::<Result<_>>()?, reserve: reserve(), shed_after })
+        Ok(Self { doors: doors.collect::<Result<_>>()?, reserve: reserve(), shed_after, next: 0 })
     }
 
     /// An event tells that somebody waits.
@@ -88,6 +90,9 @@ impl Doors {
         let guest = door.accept()?;
         if guest.is_some() || !door.listener.is_paused() {
             door.sheds_at = None;
+            if guest.is_some() {
+                self.next = place + 1;
+            }
             return Ok(guest);
         }
         let Some(limit) = self.shed_after else { return Ok(None) };
@@ -122,8 +127,10 @@ impl Doors {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.doors.len()
+    /// All of them, each first in its turn: in a worker that is full there is room for those at one door only.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        let (next, count) = (self.next, self.doors.len());
+        (next..count).chain(0..next)
     }
 }
 

@@ -106,7 +106,9 @@ impl<S: Service> Drive<'_, S> {
     }
 
     fn rounds(&mut self, out: &mut Vec<u8>, moved: &mut Moved) -> Result<bool, Closed> {
-        for _ in 0..ROUNDS {
+        // Of one that has the next turn for all that it has to do, only what cannot wait.
+        let rounds = if self.head().listed { 1 } else { ROUNDS };
+        for _ in 0..rounds {
             if !self.round(out, moved)? {
                 return Ok(false);
             }

@@ -155,7 +155,7 @@ impl<S: Service> Loop<S> {
     }
 
     fn accept(&mut self) -> Result<()> {
-        for place in 0..self.doors.len() {
+        for place in self.doors.places() {
             for _ in 0..ACCEPTS {
                 if self.is_full() {
                     break;

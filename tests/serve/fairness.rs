@@ -3,11 +3,15 @@
 use std::{
     collections::HashMap,
     io::{Read, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    iter,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Sender},
+    },
     thread,
 };
 
-use mio_cluster::{Io, Service};
+use mio_cluster::{Cluster, Io, Listen, Posted, Service};
 
 use crate::{
     harness::{Client, Closed, Server, options},
@@ -57,6 +61,39 @@ fn one_that_sends_without_end_beside_others() {
         }
     }
     assert!(per_turn.values().all(|&bytes| bytes <= 16 * (64 << 10)), "{:?}", per_turn.values().max());
+}
+
+/// Nor do values that come for it give it more of a turn than a read each.
+#[test]
+fn one_that_sends_without_end_and_gets_values() {
+    struct Told;
+    impl Service for Told {
+        type Conn = ();
+        fn opened(&mut self, _io: &mut Io<'_>) {}
+        fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {
+            let key = io.key();
+            io.turn().post(key, ());
+            input.len()
+        }
+        fn posted(&mut self, _conn: &mut (), _io: &mut Io<'_>, _value: Posted) {}
+    }
+    let server = Server::start(options(), Told);
+    let mut greedy = server.connect();
+    let mib = vec![b'.'; 1 << 20];
+    (0..100).for_each(|_| greedy.send(&mib));
+    drop(greedy);
+    let (mut received, mut posted) = (HashMap::new(), HashMap::new());
+    for fact in iter::from_fn(|| Some(server.next())).take_while(|fact| !matches!(fact.what, What::Closed(_))) {
+        match fact.what {
+            What::Received { .. } => *received.entry(fact.at).or_insert(0) += 1,
+            What::Posted => *posted.entry(fact.at).or_insert(0) += 1,
+            _other => {}
+        }
+    }
+    for (turn, reads) in received {
+        let values = posted.get(&turn).copied().unwrap_or_default();
+        assert!(reads <= 16 + values, "{reads} reads and {values} values in one turn");
+    }
 }
 
 /// One asks without end, and takes all its answers.
@@ -111,6 +148,34 @@ fn accepts_of_a_burst_are_spread_over_turns() {
         *per_turn.entry(server.wait(What::Opened).at).or_insert(0) += 1;
     }
     assert!(per_turn.len() >= 4 && per_turn.values().all(|&count| count <= 64), "{per_turn:?}");
+}
+
+/// Those who wait at one address keep nobody out who waits at another one.
+#[test]
+fn a_full_worker_accepts_at_all_addresses_in_turn() {
+    struct Names(Sender<String>);
+    impl Service for Names {
+        type Conn = ();
+        fn opened(&mut self, io: &mut Io<'_>) {
+            self.0.send(io.address().to_owned()).unwrap();
+        }
+        fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {
+            io.close();
+            input.len()
+        }
+    }
+    let [busy, quiet] = ["busy", "quiet"];
+    let listens = [busy, quiet].map(|name| Listen::from("127.0.0.1:0").name(name));
+    let worker = listens.into_iter().fold(Cluster::new(), Cluster::listen).standalone().unwrap();
+    let addresses: Vec<_> = worker.addresses().iter().map(|address| address.socket_addr().unwrap()).collect();
+    let mut clients: Vec<Client> = [0, 0, 0, 0, 1, 1].map(|place| Client::connect(addresses[place])).into();
+    clients.iter_mut().for_each(|client| client.send(b"."));
+    let (said, heard) = mpsc::channel();
+    let server = Closed(worker).run(options().max_connections(1), Names(said));
+    clients.iter_mut().for_each(Client::ends);
+    server.end();
+    let order: Vec<String> = heard.iter().collect();
+    assert_eq!(order, [busy, quiet, busy, quiet, busy, busy]);
 }
 
 /// They wait in the queue; the loop sleeps meanwhile, and turns for the others.
