@@ -78,8 +78,9 @@ impl Io<'_> {
         self.below.unsent + self.output.len().saturating_sub(self.below.sent) >= self.hub.options.high_water
     }
 
-    /// Closes the connection when all output is out. Input that is there or comes until then is dropped, in a way that
-    /// does not destroy the output.
+    /// Closes the connection when all output is out. Input that the loop knows of by then is dropped, in a way that
+    /// does not destroy the output. If the peer may be sending at this moment, use
+    /// [`close_lingering`](Self::close_lingering).
     #[inline]
     pub fn close(&mut self) {
         self.wish.end = self.wish.end.or(Some(End::Close));
@@ -127,10 +128,10 @@ impl Io<'_> {
         self.hub.requests += count;
     }
 
-    /// Holds the input back, until told otherwise: nothing more is read or shown, so that a peer which sends faster than
-    /// something else takes it (a job, another connection) has to wait. What was not consumed is shown again as soon as
-    /// the input goes on. Meanwhile no deadline but the service's own runs, a drain waits, and the end of input is not
-    /// seen.
+    /// Holds the input back, until told otherwise: nothing more is read or shown, so that a peer which sends faster
+    /// than something else takes it (a job, another connection) has to wait. What was not consumed is shown again as
+    /// soon as the input goes on. Meanwhile no deadline but the service's own runs, a drain waits, and the end of input
+    /// is not seen.
     pub fn hold_input(&mut self, on: bool) {
         self.wish.held = Some(on);
     }
@@ -140,7 +141,8 @@ impl Io<'_> {
         self.head.jobs as usize
     }
 
-    /// Asks for one [`Service::flushed`](crate::Service::flushed), when all output has gone to the kernel.
+    /// Asks for one [`Service::flushed`](crate::Service::flushed), when all output has gone to the kernel. Asking again
+    /// before it comes changes nothing.
     pub fn want_flushed(&mut self) {
         self.wish.flushed = true;
     }
@@ -186,8 +188,11 @@ impl Io<'_> {
 
     /// Runs `job` on one of the worker's threads ([`Serve::threads`](crate::Serve::threads)), for what blocks or takes
     /// long. What it returns comes to [`Service::posted`](crate::Service::posted), unless the connection is gone by
-    /// then. Until it does, no deadline but the service's own runs, and a drain waits. If it panics, the connection is
-    /// closed.
+    /// then. Until it does, no deadline runs but the service's own, and that for output if some waits, and a drain
+    /// waits. If it panics, the connection is closed. Nobody waits for jobs of connections that are gone: those that
+    /// still run when `serve` returns go on until the process ends, and those that have not begun never do.
+    ///
+    /// Input goes on coming to `received` meanwhile, unless it is [held back](Self::hold_input).
     ///
     /// **Errors**: the queue is full ([`is_would_block`](crate::Error::is_would_block)): refuse the request, or close.
     /// The worker has no threads.

@@ -74,7 +74,9 @@ impl Serve {
         self
     }
 
-    /// While output waits and the peer takes none of it; every byte that it takes starts the time anew; default 30 s.
+    /// While output waits and the kernel takes none of it; default 30 s. The kernel takes more when the peer has taken
+    /// a third of what it holds, which can be a MiB (the last value of `net.ipv4.tcp_wmem` is the most that it holds):
+    /// a slow peer needs time for that much.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write = timeout.into();
         self

@@ -24,7 +24,7 @@ use crate::{event::WorkerEvent, scoreboard::Reason};
 /// |---|---|
 /// | [`opened`](Self::opened) | it was accepted: once, and before everything else |
 /// | [`received`](Self::received) | bytes have come, or there is room again for the answers to those that are left |
-/// | [`flushed`](Self::flushed) | everything written has gone to the kernel, once for each [`Io::want_flushed`] |
+/// | [`flushed`](Self::flushed) | everything written has gone to the kernel, once after [`Io::want_flushed`] |
 /// | [`posted`](Self::posted) | a job that [`Io::spawn`] has started has ended, or somebody has sent a value |
 /// | [`timed_out`](Self::timed_out) | a deadline has passed |
 /// | [`draining`](Self::draining) | the worker is to leave: once, for connections that are open then |
@@ -96,8 +96,9 @@ pub trait Service: Sized {
     /// is room. It never comes with nothing.
     fn received(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, input: &[u8]) -> usize;
 
-    /// The peer has closed its sending half, and all [jobs](Io::spawn) of the connection have come back. Unless overridden, the connection is closed when all output is out; a
-    /// service for which a half-closed peer still waits for answers may go on writing.
+    /// The peer has closed its sending half, and all [jobs](Io::spawn) of the connection have come back. Unless
+    /// overridden, the connection is closed when all output is out; a service for which a half-closed peer still waits
+    /// for answers may go on writing.
     fn end_of_input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = conn;
         io.close();
@@ -115,7 +116,8 @@ pub trait Service: Sized {
         io.close();
     }
 
-    /// A value for this connection: the result of [`Io::spawn`], or what was sent by [`Mailbox::post`] or [`Turn::post`].
+    /// A value for this connection: the result of [`Io::spawn`], or what was sent by [`Mailbox::post`] or
+    /// [`Turn::post`].
     ///
     /// [`Mailbox::post`]: crate::Mailbox::post
     fn posted(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, value: Posted) {
@@ -129,7 +131,7 @@ pub trait Service: Sized {
         let _ = (conn, io);
     }
 
-    /// The connection is gone.
+    /// The connection is gone. It does not come for those that are open when `serve` fails or a callback panics.
     fn closed(&mut self, conn: Self::Conn, turn: &mut Turn<'_>, why: Closed) {
         let _ = (conn, turn, why);
     }
