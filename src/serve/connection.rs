@@ -127,15 +127,21 @@ impl Head {
         }
     }
 
-    /// **Errors**: the peer has reset the connection, and no read would tell, since the input has ended.
+    /// **Errors**: the peer has reset the connection, and no read would tell, since the input has ended or is held
+    /// back.
     #[inline]
     pub(super) fn note(&mut self, event: &Event) -> Result<(), Closed> {
         if event.is_writable() || event.is_write_closed() || event.is_error() {
             self.blocked = false;
         }
+        let is_read = !self.has_ended() && !self.held;
+        if event.is_error() && !is_read {
+            if let Some(error) = self.stream.take_error().ok().flatten() {
+                return Err(why(error));
+            }
+        }
         if self.has_ended() {
-            let error = if event.is_error() { self.stream.take_error().ok().flatten() } else { None };
-            return error.map_or(Ok(()), |error| Err(why(error)));
+            return Ok(());
         }
         if event.is_read_closed() || event.is_error() || event.is_priority() {
             self.reading = Reading::ReadyToEnd;

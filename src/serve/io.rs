@@ -130,8 +130,8 @@ impl Io<'_> {
 
     /// Holds the input back, until told otherwise: nothing more is read or shown, so that a peer which sends faster
     /// than something else takes it (a job, another connection) has to wait. What was not consumed is shown again as
-    /// soon as the input goes on. Meanwhile no deadline but the service's own runs, a drain waits, and the end of input
-    /// is not seen.
+    /// soon as the input goes on. Meanwhile no deadline runs but the service's own, and that for output if some waits,
+    /// a drain waits, and the end of input is not seen; a reset is.
     pub fn hold_input(&mut self, on: bool) {
         self.wish.held = Some(on);
     }

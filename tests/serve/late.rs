@@ -118,6 +118,26 @@ fn reset_after_the_end_of_input() {
     is_reset(&server);
 }
 
+/// It is not read at that time, and has nothing to write.
+#[test]
+fn reset_while_its_input_is_held_back() {
+    struct Holds;
+    impl Service for Holds {
+        type Conn = ();
+        fn opened(&mut self, _io: &mut Io<'_>) {}
+        fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {
+            io.hold_input(true);
+            input.len()
+        }
+    }
+    let server = Server::start(options(), Holds);
+    let mut client = server.connect();
+    client.send(b".");
+    server.wait(What::Received { shown: 1, used: 1 });
+    client.reset();
+    is_reset(&server);
+}
+
 #[test]
 fn reset_while_a_job_runs() {
     let (server, mut client, jobs) = employer();
