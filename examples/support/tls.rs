@@ -184,7 +184,8 @@ impl<S: Service> Service for Tls<S> {
     fn received(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, input: &[u8]) -> usize {
         if conn.layer.is_unshown() {
             self.go_on(conn, io, &[]);
-            if conn.layer.is_unshown() {
+            // It may have closed, too: nothing is to be decrypted after a goodbye.
+            if conn.layer.is_unshown() || conn.layer.is_closed() || conn.session.is_none() {
                 return 0;
             }
         }
