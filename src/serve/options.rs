@@ -54,7 +54,9 @@ impl Serve {
         }
     }
 
-    /// For the first byte of a connection; default 30 s. Off for protocols in which the server speaks first.
+    /// For the first byte of a connection, whatever the server sends meanwhile; default 30 s. `None` is for protocols in
+    /// which the server speaks first; until the peer has sent something only the write timeout runs then, not the idle
+    /// one.
     pub fn first_byte_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.first_byte = timeout.into();
         self

@@ -94,6 +94,9 @@ pub trait Service: Sized {
     /// for output ([`Io::is_full`]); so it may handle one message per call, or all. What is not consumed comes again
     /// with more behind it, up to [`Serve::max_input`](crate::Serve::max_input), or, if the output was full, when there
     /// is room. It never comes with nothing.
+    ///
+    /// To consume nothing is to wait for the peer, which may itself wait for an answer. A service that cannot go on
+    /// for another reason, such as a job that must end first, also [holds its input](Io::hold_input).
     fn received(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, input: &[u8]) -> usize;
 
     /// The peer has closed its sending half, and all [jobs](Io::spawn) of the connection have come back. Unless
@@ -127,6 +130,10 @@ pub trait Service: Sized {
     /// The worker is to leave. Answers from now on should be each connection's last ([`Io::is_draining`]); a protocol
     /// that can say goodbye does it here. A connection that is idle, or becomes so, has
     /// [`Serve::drain_grace`](crate::Serve::drain_grace) for another request, and is closed after that.
+    ///
+    /// Output is a sign of life, too: a connection to which something is sent again and again, a subscriber's say, does
+    /// not become idle, and keeps the worker until [`Cluster::drain_timeout`](crate::Cluster::drain_timeout). Close it
+    /// here.
     fn draining(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = (conn, io);
     }
