@@ -40,7 +40,7 @@ mod tests;
 #[path = "../support/tls.rs"]
 mod tls;
 
-use std::{error::Error, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{error::Error, num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use mio_cluster::Serve;
@@ -61,7 +61,7 @@ struct Options {
     request_timeout: Option<u64>,
     /// Connections that a worker has open at once; others wait [default: unlimited]
     #[arg(long, value_name = "N")]
-    max_connections: Option<usize>,
+    max_connections: Option<NonZeroUsize>,
     /// Look for events for so long before sleeping; takes a whole CPU per worker
     #[arg(long, value_name = "MICROS", default_value_t = 0)]
     busy_poll: u64,
@@ -81,7 +81,7 @@ impl Options {
             serve = serve.request_timeout(time(seconds));
         }
         if let Some(connections) = self.max_connections {
-            serve = serve.max_connections(connections);
+            serve = serve.max_connections(connections.get());
         }
         serve
     }

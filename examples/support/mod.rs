@@ -18,7 +18,7 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Serve in this process, without workers: for debuggers and profilers; Ctrl-C ends it at once
-    #[arg(long, conflicts_with = "workers")]
+    #[arg(long, conflicts_with_all = ["workers", "pin"])]
     single: bool,
     /// How new connections are spread over the workers: auto or kernel
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = balance)]

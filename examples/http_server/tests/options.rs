@@ -13,6 +13,8 @@ fn bad_usage_is_told() {
     };
     assert!(told(&["--nope"]).contains("--nope"));
     assert!(told(&["--workers", "many"]).contains("many"));
+    assert!(told(&["--max-connections", "0"]).contains("zero"));
+    assert!(told(&["--single", "--pin"]).contains("--pin"));
     for later in ["least-loaded", "cpu", "source-ip"] {
         assert!(told(&["--balance", later]).contains("not available in this version"));
     }
