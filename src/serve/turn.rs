@@ -100,6 +100,15 @@ impl Turn<'_> {
         self.hub.clock.now
     }
 
+    /// Tells the master that this worker may be counted on, see [`Worker::ready`]. Only needed with
+    /// [`ReadyWhen::Told`](crate::ReadyWhen::Told): the worker listens by the time of
+    /// [`Service::started`](crate::Service::started), and may have something to load before it can answer.
+    ///
+    /// **Errors**: the master is gone.
+    pub fn ready(&self) -> Result<()> {
+        self.hub.handle.ready()
+    }
+
     /// "I am leaving", see [`Worker::disconnect`]: the worker drains, and `serve` returns after that.
     ///
     /// **Errors**: the master is gone.

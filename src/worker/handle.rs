@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::control::Control;
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    wire::Frame,
+};
 
 /// Asks a worker of this process to leave, from any thread: a test ends its standalone worker by it, a forked one can
 /// be ended by a thread of its own. Made by [`Worker::handle`](crate::Worker::handle).
@@ -40,6 +43,14 @@ pub struct WorkerHandle(Weak<Control>);
 impl WorkerHandle {
     pub(super) fn new(control: &Arc<Control>) -> Self {
         Self(Arc::downgrade(control))
+    }
+
+    /// As [`Worker::ready`](crate::Worker::ready).
+    pub(crate) fn ready(&self) -> Result<()> {
+        match self.0.upgrade() {
+            Some(control) => control.send(&Frame::Ready),
+            None => Err(Error::new(Kind::Gone, "ready: the worker has left")),
+        }
     }
 
     /// As [`Worker::disconnect`](crate::Worker::disconnect): the worker drains. Its

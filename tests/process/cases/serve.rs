@@ -18,6 +18,7 @@ use super::scoreboard::{FATE, Look, values, wait_for_closed};
 use crate::harness::{Bench, Client, Run, cases};
 
 cases!("serve":
+    service_says_that_it_is_ready,
     stop_right_after_the_start_loses_nobody,
     stop_under_load_loses_nobody,
     term_to_a_worker_under_load_loses_nobody,
@@ -115,6 +116,16 @@ fn term_to_a_worker_under_load_loses_nobody(bench: &Bench) {
         run.fact_of("ready", 3);
         run.signal(Signal::SIGTERM);
     });
+    run.end_with(0);
+}
+
+/// With a worker that has started to listen and says nothing, it would not be.
+fn service_says_that_it_is_ready(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run told listen=@:0 workers=2 worker=managed");
+    let address = run.ready();
+    assert_eq!(run.all("ready").len(), 2);
+    assert!(bench.ask(address, "who").contains(' '));
+    run.signal(Signal::SIGTERM);
     run.end_with(0);
 }
 
