@@ -109,6 +109,22 @@ fn peer_whose_input_is_held_is_not_read() {
     assert_eq!(seen, sent);
 }
 
+/// Nor is its end taken for a reset.
+#[test]
+fn peer_that_finishes_while_its_input_is_held_is_answered() {
+    let server = Server::start(options(), Valve::default());
+    let (mut held, mut other) = (server.connect(), server.connect());
+    held.send(b"h");
+    assert_eq!(held.line(), "held");
+    held.send(b"h");
+    held.finish();
+    other.send(b"r");
+    assert_eq!(held.line(), "held");
+    other.send(b"r");
+    held.ends();
+    assert_eq!(server.closed(), "ByPeer");
+}
+
 /// As much as the kernel takes for a peer that is not read.
 fn fill(client: &mut Client) -> usize {
     client.0.set_nonblocking(true).unwrap();
