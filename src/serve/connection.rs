@@ -127,21 +127,14 @@ impl Head {
         }
     }
 
-    /// **Errors**: the peer has reset the connection, and no read would tell, since the input has ended or is held
-    /// back.
+    /// **Errors**: the peer has reset the connection, and no read would tell, since the input has ended.
     #[inline]
     pub(super) fn note(&mut self, event: &Event) -> Result<(), Closed> {
         if event.is_writable() || event.is_write_closed() || event.is_error() {
             self.blocked = false;
         }
-        let is_read = !self.has_ended() && !self.held;
-        if event.is_error() && !is_read {
-            if let Some(error) = self.stream.take_error().ok().flatten() {
-                return Err(why(error));
-            }
-        }
         if self.has_ended() {
-            return Ok(());
+            return if event.is_error() { self.check() } else { Ok(()) };
         }
         if event.is_read_closed() || event.is_error() || event.is_priority() {
             self.reading = Reading::ReadyToEnd;
@@ -149,6 +142,11 @@ impl Head {
             self.reading = Reading::Ready;
         }
         Ok(())
+    }
+
+    /// **Errors**: the connection has failed, and nobody has been told.
+    pub(super) fn check(&self) -> Result<(), Closed> {
+        self.stream.take_error().ok().flatten().map_or(Ok(()), |error| Err(why(error)))
     }
 
     /// One read; a short one has emptied the socket, and whatever comes later raises a new event. 0: nothing there, or

@@ -55,7 +55,8 @@ impl<S: Service> Drive<'_, S> {
         }
         match result {
             Ok(unfinished) => {
-                self.connection.head.stamp(&moved, self.hub.clock.ms);
+                let is_draining = self.hub.draining_since.is_some();
+                self.connection.head.stamp(&moved, self.hub.clock.ms, is_draining);
                 if unfinished { Progress::Unfinished } else { Progress::Waiting }
             }
             Err(closed) => Progress::Gone(closed),
@@ -82,8 +83,9 @@ impl<S: Service> Drive<'_, S> {
     /// A deadline has passed.
     pub(super) fn time_out(&mut self, out: &mut Vec<u8>, which: Deadline) -> Result<(), Closed> {
         let was_open = self.head().phase == Phase::Open;
-        let now = self.hub.clock.ms;
-        self.head().since = now;
+        if which != Deadline::Own {
+            self.connection.head.since = self.hub.clock.ms;
+        }
         self.call(out, |service, conn, io| service.timed_out(conn, io, which))?;
         if which == Deadline::Drain {
             self.head().end(End::Close);
@@ -143,6 +145,10 @@ impl<S: Service> Drive<'_, S> {
         let head = self.head();
         let unsent = out.len() - head.sent;
         head.paused = if head.paused { unsent > low } else { unsent >= high };
+        if head.held && head.reading == Reading::ReadyToEnd {
+            // No read will tell, and no other event.
+            head.check()?;
+        }
         if head.paused || head.held {
             return Ok(false);
         }
@@ -286,12 +292,13 @@ impl Head {
 
     /// For what it waits now, and since when.
     #[inline]
-    fn stamp(&mut self, moved: &Moved, now: u64) {
+    fn stamp(&mut self, moved: &Moved, now: u64, is_draining: bool) {
         let waits = self.wait();
         let anew = match waits {
             Waits::For(Deadline::Write) => moved.sent,
             Waits::For(Deadline::Request) => moved.consumed && self.in_request == 0,
-            Waits::For(Deadline::Idle) => moved.received || moved.sent,
+            // What a service sends of its own accord does not put off the end of a drain.
+            Waits::For(Deadline::Idle) => moved.received || (moved.sent && !is_draining),
             Waits::For(Deadline::FirstByte | Deadline::Drain | Deadline::Own) | Waits::Linger | Waits::Service => false,
         };
         if anew || waits != self.waits {

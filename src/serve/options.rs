@@ -54,9 +54,9 @@ impl Serve {
         }
     }
 
-    /// For the first byte of a connection, whatever the server sends meanwhile; default 30 s. `None` is for protocols in
-    /// which the server speaks first; until the peer has sent something only the write timeout runs then, not the idle
-    /// one.
+    /// For the first byte of a connection, whatever the server sends meanwhile; default 30 s. `None` is for protocols
+    /// in which the server speaks first; until the peer has sent something only the write timeout runs then, not the
+    /// idle one.
     pub fn first_byte_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.first_byte = timeout.into();
         self
@@ -114,7 +114,8 @@ impl Serve {
 
     /// Bytes of input of one connection that the service may leave unconsumed; default 64 KiB. A request that is larger
     /// must be consumed piece by piece. More closes the connection ([`Closed::InputLimit`]); the service is shown it
-    /// first, as much as one read brings, up to 64 KiB.
+    /// first, as much as one read brings, up to 64 KiB. The peer is told nothing: a service that wants to answer looks
+    /// at the length itself.
     ///
     /// [`Closed::InputLimit`]: crate::Closed::InputLimit
     pub fn max_input(mut self, bytes: usize) -> Self {

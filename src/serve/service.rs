@@ -131,9 +131,8 @@ pub trait Service: Sized {
     /// that can say goodbye does it here. A connection that is idle, or becomes so, has
     /// [`Serve::drain_grace`](crate::Serve::drain_grace) for another request, and is closed after that.
     ///
-    /// Output is a sign of life, too: a connection to which something is sent again and again, a subscriber's say, does
-    /// not become idle, and keeps the worker until [`Cluster::drain_timeout`](crate::Cluster::drain_timeout). Close it
-    /// here.
+    /// In a drain only what the peer sends is a sign of life: a connection to which something is sent again and again, a
+    /// subscriber's say, is closed like an idle one. Say goodbye to it here.
     fn draining(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = (conn, io);
     }

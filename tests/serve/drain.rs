@@ -206,3 +206,36 @@ fn without_connections_it_leaves_at_once() {
     server.wait(What::Started);
     assert!(server.end().iter().all(|fact| matches!(fact.what, What::Event(_))));
 }
+
+/// Sends a line every other millisecond, whoever listens.
+struct Ticker;
+
+impl Service for Ticker {
+    type Conn = ();
+
+    fn opened(&mut self, io: &mut Io<'_>) {
+        io.set_deadline(Some(ms(2)));
+    }
+
+    fn received(&mut self, _conn: &mut (), _io: &mut Io<'_>, input: &[u8]) -> usize {
+        input.len()
+    }
+
+    fn timed_out(&mut self, _conn: &mut (), io: &mut Io<'_>, which: Deadline) {
+        if which == Deadline::Own {
+            io.write(b"tick\n");
+            io.set_deadline(Some(ms(2)));
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_does_not_keep_the_worker() {
+    let server = Server::start(options().drain_grace(ms(20)), Ticker);
+    let mut client = server.connect();
+    client.send(b"a");
+    assert_eq!([client.line(), client.line()], ["tick", "tick"]);
+    server.disconnect();
+    assert!(client.rest().ends_with(b"tick\n"));
+    assert_eq!(server.closed(), "Drained");
+}
