@@ -19,7 +19,8 @@ impl Service for Hello {
     fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {
         let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return 0 };
         let body = format!("Hello from worker {}\n", io.worker().1);
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        let last = if io.is_draining() { "Connection: close\r\n" } else { "" };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{last}\r\n", body.len());
         io.write(head.as_bytes());
         io.write(body.as_bytes());
         if io.is_draining() {
