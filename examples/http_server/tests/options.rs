@@ -1,6 +1,6 @@
 use clap::Parser;
 
-use crate::Options;
+use crate::options::Options;
 
 /// Bad usage ends with 2 and names what is wrong; what a later version can do is told from a typing error.
 #[test]
