@@ -77,12 +77,14 @@ class Running:
         return ([first], others) if self.server.forks else ([], [first, *others])
 
     def settle(self):
-        """Until all workers are there and have nothing more to do."""
+        """Until all workers are there and do next to nothing; some never sleep for long."""
         self._wait(lambda: not self.server.forks or len(self.processes()[1]) >= self.workers, "fork")
-        used = -1
-        while (now := sum(map(procfs.cpu_time, self.processes()))) != used:
-            used = now
-            time.sleep(QUIET_S)
+        self._wait(self._rests, "come to rest")
+
+    def _rests(self):
+        before = sum(map(procfs.cpu_time, self.processes()))
+        time.sleep(QUIET_S)
+        return sum(map(procfs.cpu_time, self.processes())) - before < REST_NS
 
     def _wait(self, condition, what):
         until = time.monotonic() + PATIENCE_S
@@ -170,8 +172,9 @@ def check_lengths(servers, cpu):
         raise RuntimeError(f"the answers differ in length: {lengths}")
 
 
-# Without CPU time in between a server is at rest.
+# A server is at rest when it takes less CPU time than this in so long.
 QUIET_S = 0.1
+REST_NS = 2_000_000
 
 NGINX = """
 daemon off;
