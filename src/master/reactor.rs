@@ -15,20 +15,18 @@ use nix::{
     sys::{
         epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
         eventfd::{EfdFlags, EventFd},
-        time::TimeSpec,
-        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
     },
 };
 
 use crate::{
     error::{Error, Result},
     id::WorkerId,
-    sys::owned::Owned,
+    sys::{alarm::Alarm, owned::Owned},
 };
 
 pub(super) struct Reactor {
     epoll: Owned<Epoll>,
-    timer: Owned<TimerFd>,
+    alarm: Alarm,
     bell: Owned<EventFd>,
     armed: Option<Instant>,
     rings: bool,
@@ -46,16 +44,15 @@ pub(super) enum Ready {
 
 impl Reactor {
     pub(super) fn new() -> Result<Self> {
-        let step = |error: Errno| Error::system("creating the master's epoll, timerfd and eventfd", error);
+        let step = |error: Errno| Error::system("creating the master's epoll and eventfd", error);
         let epoll = || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC);
-        let timer = || TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK);
         let bell = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         let epoll = Owned::make(epoll, |epoll| epoll.0.as_fd()).map_err(step)?;
-        let timer = Owned::make(timer, AsFd::as_fd).map_err(step)?;
+        let alarm = Alarm::new().map_err(|error| Error::system("creating the master's timerfd", error))?;
         let bell = Owned::make(bell, AsFd::as_fd).map_err(step)?;
-        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, Ready::Turn.key())).map_err(step)?;
+        epoll.add(&alarm, EpollEvent::new(EpollFlags::EPOLLIN, Ready::Turn.key())).map_err(step)?;
         epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, Ready::Turn.key())).map_err(step)?;
-        Ok(Self { epoll, timer, bell, armed: None, rings: false })
+        Ok(Self { epoll, alarm, bell, armed: None, rings: false })
     }
 
     pub(super) fn add(&self, fd: impl AsFd, ready: Ready) -> io::Result<()> {
@@ -96,12 +93,8 @@ impl Reactor {
             return Ok(());
         }
         let set = match deadline {
-            // A timer of 0 would be off.
-            Some(deadline) => {
-                let wait = deadline.saturating_duration_since(now).max(Duration::from_nanos(1));
-                self.timer.set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())
-            }
-            None => self.timer.unset(),
+            Some(deadline) => self.alarm.set(deadline.saturating_duration_since(now)),
+            None => self.alarm.unset(),
         };
         set.map_err(|error| Error::system("setting the master's timer", error))?;
         self.armed = deadline;

@@ -6,6 +6,7 @@
 //!
 //! | piece | system calls | blocks | AS-safe | descriptors |
 //! |---|---|---|---|---|
+//! | [`alarm`] | `timerfd_create`, `timerfd_settime` | no | no | an `Alarm` owns one |
 //! | [`owned`] | `close`, `close_range` | no | no (a mutex) | the process-wide table of what this library owns; all of it CLOEXEC, so it ends at exec, too |
 //! | [`fork`] | `fork`, `pidfd_open`, one `stat` per thread count | up to 10 ms while a joined thread lingers | no (flushes stdio) | the caller owns the pidfd |
 //! | [`pidfd`] | `pidfd_open`, `pidfd_send_signal` | no | no | a `PidFd` owns one |
@@ -22,6 +23,7 @@
 //! caller knows the step and the value, and says so.
 #![allow(unsafe_code)]
 
+pub(crate) mod alarm;
 pub(crate) mod deferral;
 pub(crate) mod fork;
 pub(crate) mod mapping;

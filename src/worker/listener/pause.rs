@@ -19,24 +19,19 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
     libc,
-    sys::{
-        epoll::{Epoll, EpollEvent, EpollFlags},
-        time::TimeSpec,
-        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-    },
+    sys::epoll::{Epoll, EpollEvent, EpollFlags},
 };
 
 use crate::{
     error::{Error, Result},
     scoreboard::Seat,
-    sys::owned::Owned,
+    sys::alarm::Alarm,
     worker::boot::TARGET,
 };
 
 pub(super) struct Pause {
-    timer: Owned<TimerFd>,
+    alarm: Alarm,
     on: AtomicBool,
     state: Mutex<State>,
 }
@@ -52,11 +47,10 @@ struct State {
 impl Pause {
     /// Made beforehand: when it is needed there may be no descriptor left for it.
     pub(super) fn new(poller: &Epoll) -> Result<Self> {
-        let step = |error: Errno| Error::system("creating the listener's timer", error);
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = Owned::make(|| TimerFd::new(ClockId::CLOCK_MONOTONIC, flags), AsFd::as_fd).map_err(step)?;
-        poller.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        Ok(Self { timer, on: AtomicBool::new(false), state: Mutex::default() })
+        let step = |error| Error::system("creating the listener's timer", error);
+        let alarm = Alarm::new().map_err(step)?;
+        poller.add(&alarm, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(|error| step(error.into()))?;
+        Ok(Self { alarm, on: AtomicBool::new(false), state: Mutex::default() })
     }
 
     /// One relaxed load.
@@ -77,8 +71,7 @@ impl Pause {
         if state.over {
             return Ok(());
         }
-        // Setting the timer also unsets that it has expired.
-        self.timer.set(Expiration::OneShot(TimeSpec::from_duration(LENGTH)), TimerSetTimeFlags::empty())?;
+        self.alarm.set(LENGTH)?;
         if !self.on.swap(true, Ordering::Relaxed) {
             poller.modify(door, &mut EpollEvent::new(EpollFlags::empty(), 0))?;
         }
@@ -99,7 +92,7 @@ impl Pause {
         let _state = self.state();
         if self.on.load(Ordering::Relaxed) {
             poller.modify(door, &mut EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-            self.timer.unset()?;
+            self.alarm.unset()?;
             self.on.store(false, Ordering::Relaxed);
         }
         Ok(())
@@ -110,7 +103,7 @@ impl Pause {
         let mut state = self.state();
         state.over = true;
         self.on.store(false, Ordering::Relaxed);
-        self.timer.unset()?;
+        self.alarm.unset()?;
         Ok(poller.delete(door)?)
     }
 
@@ -155,10 +148,10 @@ mod tests {
         let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         let seat = Seat::alone(Slot::from_index(0), WorkerId::FIRST, 1).unwrap();
-        let (at, shortage) = (door.local_addr().unwrap(), io::Error::from(Errno::EMFILE));
+        let (at, shortage) = (door.local_addr().unwrap(), io::Error::from_raw_os_error(libc::EMFILE));
         epoll.add(&door, EpollEvent::new(EpollFlags::EPOLLIN, 0)).unwrap();
         let pause = Pause::new(&epoll).unwrap();
-        let armed = || pause.timer.get().unwrap().is_some();
+        let armed = || pause.alarm.is_set().unwrap();
         pause.begin(&epoll, &door, &seat, &at, &shortage).unwrap();
         assert!(pause.is_on() && armed());
         pause.stop(&epoll, &door).unwrap();
