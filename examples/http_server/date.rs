@@ -37,6 +37,7 @@ impl Date {
         &self.begin
     }
 
+    #[cold]
     fn write(&mut self, now: Instant, wall: SystemTime) {
         // Before 1970 it is 1970.
         let since_1970 = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -67,9 +67,9 @@ impl<'a> Request<'a> {
         let mut parsed = httparse::Request::new(&mut []);
         let head = match parsed.parse_with_uninit_headers(window, &mut room) {
             Ok(Parsed::Complete(head)) => head,
-            Ok(Parsed::Partial) => return incomplete(window),
+            Ok(Parsed::Partial) => return incomplete(window).map(|()| None),
             Err(Error::TooManyHeaders) => return Err(Status::HeadTooLarge),
-            Err(Error::Version) => return other_version(window),
+            Err(Error::Version) => return other_version(window).map(|()| None),
             Err(_malformed) => return Err(Status::BadRequest),
         };
         let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
@@ -79,14 +79,15 @@ impl<'a> Request<'a> {
         if !ends_with_cr(lines, target.as_bytes(), " HTTP/1.1".len()) || !lines.ends_with(b"\r\n") {
             return Err(Status::BadRequest);
         }
-        let fields = Fields::read(parsed.headers, lines, version == 0)?;
+        let mut fields = Fields::none();
+        fields.read(parsed.headers, lines, version == 0)?;
         let method = Method::of(method);
         Ok(Some(Request {
             method,
             path: path(target, method)?,
             head,
             length: fields.length,
-            expects_continue: fields.expects_continue,
+            expects_continue: fields.expects_continue && fields.length != Length::Fixed(0),
             connection: fields.connection(version == 0),
         }))
     }
@@ -122,23 +123,22 @@ struct Fields {
 
 impl Fields {
     #[inline]
-    fn read(headers: &[Header<'_>], head: &[u8], http_1_0: bool) -> Result<Self, Status> {
-        let mut fields = Self::none();
+    fn read(&mut self, headers: &[Header<'_>], head: &[u8], http_1_0: bool) -> Result<(), Status> {
         for &Header { name, value } in headers {
             if !ends_with_cr(head, value, 0) {
                 return Err(Status::BadRequest);
             }
             // By the length first: most fields are none of these.
             match name.len() {
-                4 if is(name, "Host") => fields.host(value)?,
-                6 if is(name, "Expect") => fields.expect(value, http_1_0)?,
-                10 if is(name, "Connection") => fields.options(value),
-                14 if is(name, "Content-Length") => fields.body(fixed(value))?,
-                17 if is(name, "Transfer-Encoding") => fields.body(encoded(value, http_1_0))?,
+                4 if is(name, "Host") => self.host(value)?,
+                6 if is(name, "Expect") => self.expect(value, http_1_0)?,
+                10 if is(name, "Connection") => self.options(value),
+                14 if is(name, "Content-Length") => self.body(fixed(value))?,
+                17 if is(name, "Transfer-Encoding") => self.body(encoded(value, http_1_0))?,
                 _of_no_interest => {}
             }
         }
-        if fields.has_host || http_1_0 { Ok(fields) } else { Err(Status::BadRequest) }
+        if self.has_host || http_1_0 { Ok(()) } else { Err(Status::BadRequest) }
     }
 
     fn none() -> Self {
@@ -159,18 +159,21 @@ impl Fields {
     }
 
     /// HTTP/1.0 knows no expectations.
+    #[cold]
     fn expect(&mut self, value: &[u8], http_1_0: bool) -> Result<(), Status> {
         self.expects_continue = !http_1_0;
         let is_known = http_1_0 || value.eq_ignore_ascii_case(b"100-continue");
         if is_known { Ok(()) } else { Err(Status::ExpectationFailed) }
     }
 
+    #[inline(never)]
     fn options(&mut self, value: &[u8]) {
         self.close |= items(value).any(|item| item.eq_ignore_ascii_case(b"close"));
         self.keep_alive |= items(value).any(|item| item.eq_ignore_ascii_case(b"keep-alive"));
     }
 
     /// Two of them, of whichever kind, could be read in two ways.
+    #[inline(never)]
     fn body(&mut self, length: Result<Length, Status>) -> Result<(), Status> {
         if mem::replace(&mut self.has_length, true) {
             return Err(Status::BadRequest);
@@ -195,6 +198,7 @@ fn is(name: &str, usual: &str) -> bool {
     name == usual || name.eq_ignore_ascii_case(usual)
 }
 
+#[inline(never)]
 fn fixed(value: &[u8]) -> Result<Length, Status> {
     let length = number(value).ok_or(Status::BadRequest)?;
     match usize::try_from(length) {
@@ -204,6 +208,7 @@ fn fixed(value: &[u8]) -> Result<Length, Status> {
 }
 
 /// Without "chunked" as the last encoding the body would have no end; others are unknown here.
+#[inline(never)]
 fn encoded(value: &[u8], http_1_0: bool) -> Result<Length, Status> {
     let is_chunked = |item: &[u8]| item.eq_ignore_ascii_case(b"chunked");
     let last = items(value).next_back().unwrap_or_default();
@@ -268,16 +273,18 @@ fn without_scheme(target: &str) -> Option<&str> {
     })
 }
 
-fn incomplete<'a>(window: &[u8]) -> Result<Option<Request<'a>>, Status> {
+#[inline(never)]
+fn incomplete(window: &[u8]) -> Result<(), Status> {
     match window.contains(&b'\n') {
-        _ if window.len() < MAX_HEAD => Ok(None),
+        _ if window.len() < MAX_HEAD => Ok(()),
         true => Err(Status::HeadTooLarge),
         false => Err(Status::UriTooLong),
     }
 }
 
 /// Neither 1.0 nor 1.1.
-fn other_version<'a>(window: &[u8]) -> Result<Option<Request<'a>>, Status> {
+#[cold]
+fn other_version(window: &[u8]) -> Result<(), Status> {
     let version = window.splitn(3, |&byte| byte == b' ').nth(2).unwrap_or_default();
     let compared = version.len().min("HTTP/".len());
     let is_http = version[..compared] == b"HTTP/"[..compared];

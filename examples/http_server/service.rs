@@ -116,6 +116,7 @@ impl Host for Here<'_, '_> {
         self.io.set_in_request(false);
     }
 
+    #[cold]
     fn sleep(&mut self, time: Duration) {
         thread::sleep(time);
     }

@@ -68,10 +68,10 @@ impl Session {
         let mut used = 0;
         loop {
             let next = self.fill(host);
-            if next != Next::Input {
+            let rest = &input[used..];
+            if next != Next::Input || rest.is_empty() {
                 return (used, next);
             }
-            let rest = &input[used..];
             let read = if self.incoming.is_some() { self.read_body(rest, host) } else { self.read_head(rest, host) };
             match read {
                 Ok(0) => return (used, Next::Input),
@@ -82,11 +82,10 @@ impl Session {
     }
 
     /// Goes on with the answer that is not all written, if there is one.
+    #[inline]
     pub(crate) fn fill(&mut self, host: &mut impl Host) -> Next {
-        while self.filler > 0 && !host.is_full() {
-            let piece = usize::try_from(self.filler).unwrap_or(usize::MAX).min(FILLER.len());
-            host.output().extend_from_slice(&FILLER[..piece]);
-            self.filler -= piece as u64;
+        if self.filler > 0 {
+            self.write_filler(host);
         }
         match self.end {
             _ if self.filler > 0 => Next::Room,
@@ -123,41 +122,61 @@ impl Session {
         }
     }
 
-    fn read_head(&mut self, input: &[u8], host: &mut impl Host) -> Result<usize, Status> {
-        if input.is_empty() {
-            return Ok(0);
+    #[inline(never)]
+    fn write_filler(&mut self, host: &mut impl Host) {
+        while self.filler > 0 && !host.is_full() {
+            let piece = usize::try_from(self.filler).unwrap_or(usize::MAX).min(FILLER.len());
+            host.output().extend_from_slice(&FILLER[..piece]);
+            self.filler -= piece as u64;
         }
+    }
+
+    #[inline]
+    fn read_head(&mut self, input: &[u8], host: &mut impl Host) -> Result<usize, Status> {
         // Some clients send an empty line behind a body (RFC 9112, 2.2); it begins no request.
         if input.starts_with(b"\r\n") {
             return Ok(2);
         }
         let Some(request) = Request::parse(input)? else { return Ok(0) };
         let Request { head, length, connection, .. } = request;
-        let mut pending = Pending { answer: Answer::to(&request), is_head: request.is_head(), connection };
+        let pending = Pending { answer: Answer::to(&request), is_head: request.is_head(), connection };
         let behind = &input[head..];
-        if request.expects_continue && length != Length::Fixed(0) {
-            if pending.answer.is_refusal() {
-                // Whether the body will come is unknown.
-                pending.connection = Connection::Closes;
-                self.answer(&pending, &[], behind, host);
-                self.end = Some(End::Linger);
-                return Ok(head);
-            }
-            if behind.is_empty() {
-                host.output().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-        }
-        if let Length::Fixed(length) = length {
+        if let (Length::Fixed(length), false) = (length, request.expects_continue) {
             if let Some((content, behind)) = behind.split_at_checked(length) {
                 self.answer(&pending, content, behind, host);
                 return Ok(head + length);
             }
         }
-        let body = Body::new(length, matches!(pending.answer, Answer::Echo));
-        self.incoming = Some(Box::new(Incoming { request: pending, body }));
-        Ok(head)
+        self.begin_body(&request, pending, behind, host)
     }
 
+    /// Its body has not all come, or waits for a word from here.
+    #[inline(never)]
+    fn begin_body(
+        &mut self,
+        request: &Request<'_>,
+        mut pending: Pending,
+        behind: &[u8],
+        host: &mut impl Host,
+    ) -> Result<usize, Status> {
+        if request.expects_continue {
+            if pending.answer.is_refusal() {
+                // Whether the body will come is unknown.
+                pending.connection = Connection::Closes;
+                self.answer(&pending, &[], behind, host);
+                self.end = Some(End::Linger);
+                return Ok(request.head);
+            }
+            if behind.is_empty() {
+                host.output().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+        }
+        let body = Body::new(request.length, matches!(pending.answer, Answer::Echo));
+        self.incoming = Some(Box::new(Incoming { request: pending, body }));
+        Ok(request.head)
+    }
+
+    #[inline(never)]
     fn read_body(&mut self, input: &[u8], host: &mut impl Host) -> Result<usize, Status> {
         let Some(mut incoming) = self.incoming.take() else { return Ok(0) };
         let (used, is_all) = incoming.body.read(input)?;
@@ -187,6 +206,7 @@ impl Session {
         self.filler = write(&to.answer, connection, to.is_head, content, host);
     }
 
+    #[cold]
     fn refuse(&mut self, status: Status, host: &mut impl Host) {
         write(&Answer::Plain(status), Connection::Closes, false, &[], host);
         self.incoming = None;
