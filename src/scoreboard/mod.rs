@@ -34,7 +34,7 @@ pub use self::{
 };
 
 /// Nanoseconds of the monotonic clock, the same in all processes; never 0.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux always has the monotonic clock");
     u64::try_from(Duration::from(now).as_nanos()).unwrap_or(u64::MAX).max(1)
 }

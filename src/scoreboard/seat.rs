@@ -133,10 +133,12 @@ impl Seat {
         self.word(FRAMES).load(Ordering::Relaxed)
     }
 
-    /// A turn of the worker's loop begins.
-    pub(crate) fn busy(&self) {
-        self.word(BUSY_SINCE).store(now(), Ordering::Relaxed);
+    /// A turn of the worker's loop begins; returns when, in the nanoseconds of [`now`].
+    pub(crate) fn busy(&self) -> u64 {
+        let now = now();
+        self.word(BUSY_SINCE).store(now, Ordering::Relaxed);
         self.word(TURNS).fetch_add(1, Ordering::Relaxed);
+        now
     }
 
     /// The turn is over: the worker is about to wait.

@@ -46,6 +46,8 @@ pub(super) struct Head {
     pub(super) in_request: u8,
     /// In the list of those that go on in the next turn.
     pub(super) listed: bool,
+    /// Since it was last known what it waits for.
+    pub(super) moved: Moved,
     /// Why it is closing.
     pub(super) cause: Cause,
     /// Jobs that have not come back.
@@ -55,6 +57,13 @@ pub(super) struct Head {
     pub(super) since: u64,
     /// Of the service, likewise; `NEVER` if none is set.
     pub(super) own_deadline: u64,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Moved {
+    pub(super) received: bool,
+    pub(super) consumed: bool,
+    pub(super) sent: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +128,7 @@ impl Head {
             wants_flushed: false,
             in_request: 0,
             listed: false,
+            moved: Moved::default(),
             cause: Cause::Service,
             jobs: 0,
             waits: Waits::For(Deadline::FirstByte),
@@ -145,6 +155,7 @@ impl Head {
     }
 
     /// **Errors**: the connection has failed, and nobody has been told.
+    #[cold]
     pub(super) fn check(&self) -> Result<(), Closed> {
         self.stream.take_error().ok().flatten().map_or(Ok(()), |error| Err(why(error)))
     }
@@ -174,7 +185,7 @@ impl Head {
     }
 
     /// One write of what waits in `out` behind `sent`; returns whether the kernel took something.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(&mut self, out: &mut Vec<u8>) -> Result<bool, Closed> {
         let sent = loop {
             match self.stream.write(&out[self.sent..]) {
@@ -269,6 +280,7 @@ impl Head {
     }
 }
 
+#[cold]
 fn why(error: io::Error) -> Closed {
     const GONE: [io::ErrorKind; 6] = [
         io::ErrorKind::ConnectionReset,

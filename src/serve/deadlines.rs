@@ -1,7 +1,7 @@
 //! When a connection is to be looked at again. Pure.
 //!
-//! Most deadlines are never reached: each request moves its connection's idle deadline on. So the wheel is left alone as
-//! long as a deadline only moves later; when the old time comes, the connection is asked anew.
+//! Most deadlines are never reached: each request moves its connection's idle deadline on. So the wheel is left alone
+//! as long as a deadline only moves later; when the old time comes, the connection is asked anew.
 
 use std::time::Duration;
 

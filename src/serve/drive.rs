@@ -1,8 +1,10 @@
 //! Moves the bytes of one connection: socket → service → socket.
 //!
 //! It reads until a short read, shows the input to the service as long as that consumes some of it, and writes all
-//! answers with one call. Each turn does a bounded amount of work per connection; one that has more is
-//! [`Progress::Unfinished`] and goes on in the next turn, without an event.
+//! answers with one call, at once or when the loop says so. What rarely happens is kept out of the way of what always
+//! does (`inline(never)`): a processor that comes back from the kernel has to fetch each instruction anew. Each turn
+//! does a bounded amount of work per connection; one that has more is [`Progress::Unfinished`] and goes on in the next
+//! turn, without an event.
 
 use std::{mem, time::Duration};
 
@@ -28,36 +30,43 @@ pub(super) enum Progress {
     Waiting,
     /// There is more to do and no event will tell.
     Unfinished,
+    /// There is output to send, and it is to wait.
+    Unsent,
     Gone(Closed),
 }
 
-/// What has moved.
-#[derive(Default)]
-struct Moved {
-    received: bool,
-    consumed: bool,
-    sent: bool,
+/// How far to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Until {
+    /// There is something to send.
+    Unsent,
+    /// Nothing more can be done.
+    Waiting,
 }
 
 impl<S: Service> Drive<'_, S> {
     /// `first`, then reads, answers and writes until nothing moves or others should have a turn.
-    pub(super) fn run(&mut self, first: impl FnOnce(&mut Self, &mut Vec<u8>) -> Result<(), Closed>) -> Progress {
+    pub(super) fn run(
+        &mut self,
+        until: Until,
+        first: impl FnOnce(&mut Self, &mut Vec<u8>) -> Result<(), Closed>,
+    ) -> Progress {
         let mut out = mem::take(&mut self.connection.head.output);
         if out.capacity() == 0 {
             out = self.buffers.take();
         }
-        let mut moved = Moved::default();
-        let result = first(self, &mut out).and_then(|()| self.rounds(&mut out, &mut moved));
+        let result = first(self, &mut out).and_then(|()| self.rounds(&mut out, until));
         if out.is_empty() {
             self.buffers.give_back(out);
         } else {
             self.connection.head.output = out;
         }
         match result {
-            Ok(unfinished) => {
+            Ok(Progress::Unsent) => Progress::Unsent,
+            Ok(progress) => {
                 let is_draining = self.hub.draining_since.is_some();
-                self.connection.head.stamp(&moved, self.hub.clock.ms, is_draining);
-                if unfinished { Progress::Unfinished } else { Progress::Waiting }
+                self.connection.head.stamp(self.hub.clock.ms, is_draining);
+                progress
             }
             Err(closed) => Progress::Gone(closed),
         }
@@ -103,35 +112,47 @@ impl<S: Service> Drive<'_, S> {
         }
     }
 
+    #[inline(never)]
+    fn flushed(&mut self, out: &mut Vec<u8>) -> Result<(), Closed> {
+        self.call(out, |service, conn, io| service.flushed(conn, io))
+    }
+
+    #[inline(never)]
+    fn end_of_input(&mut self, out: &mut Vec<u8>) -> Result<(), Closed> {
+        self.call(out, |service, conn, io| service.end_of_input(conn, io))
+    }
+
     fn head(&mut self) -> &mut Head {
         &mut self.connection.head
     }
 
-    fn rounds(&mut self, out: &mut Vec<u8>, moved: &mut Moved) -> Result<bool, Closed> {
+    fn rounds(&mut self, out: &mut Vec<u8>, until: Until) -> Result<Progress, Closed> {
         // Of one that has the next turn for all that it has to do, only what cannot wait.
         let rounds = if self.head().listed { 1 } else { ROUNDS };
         for _ in 0..rounds {
-            if !self.round(out, moved)? {
-                return Ok(false);
+            if until == Until::Unsent && !out.is_empty() && !self.head().blocked {
+                return Ok(Progress::Unsent);
+            }
+            if !self.round(out)? {
+                return Ok(Progress::Waiting);
             }
         }
-        Ok(true)
+        Ok(Progress::Unfinished)
     }
 
     /// Whether there may be more to do at once.
-    fn round(&mut self, out: &mut Vec<u8>, moved: &mut Moved) -> Result<bool, Closed> {
+    fn round(&mut self, out: &mut Vec<u8>) -> Result<bool, Closed> {
         if !out.is_empty() && !self.head().blocked {
-            moved.sent |= self.head().send(out)?;
+            self.connection.head.moved.sent |= self.connection.head.send(out)?;
         }
         if out.len() - self.head().sent > self.hub.options.max_output {
             return Err(Closed::OutputLimit);
         }
         if out.is_empty() && mem::take(&mut self.head().wants_flushed) {
-            self.call(out, |service, conn, io| service.flushed(conn, io))?;
-            return Ok(true);
+            return self.flushed(out).map(|()| true);
         }
         match self.head().phase {
-            Phase::Open => self.take_input(out, moved),
+            Phase::Open => self.take_input(out),
             Phase::Closing { linger } if out.is_empty() => {
                 self.connection.head.finish(linger, &mut self.buffers.read).map(|()| true)
             }
@@ -140,7 +161,7 @@ impl<S: Service> Drive<'_, S> {
         }
     }
 
-    fn take_input(&mut self, out: &mut Vec<u8>, moved: &mut Moved) -> Result<bool, Closed> {
+    fn take_input(&mut self, out: &mut Vec<u8>) -> Result<bool, Closed> {
         let (low, high) = (self.hub.options.low_water, self.hub.options.high_water);
         let head = self.head();
         let unsent = out.len() - head.sent;
@@ -153,7 +174,7 @@ impl<S: Service> Drive<'_, S> {
             return Ok(false);
         }
         if head.unshown {
-            self.show(out, 0, moved)?;
+            self.show_kept(out, 0)?;
             return Ok(true);
         }
         match head.reading {
@@ -162,46 +183,55 @@ impl<S: Service> Drive<'_, S> {
             Reading::Ended if head.jobs > 0 => return Ok(false),
             Reading::Ended => {
                 head.reading = Reading::Told;
-                return self.call(out, |service, conn, io| service.end_of_input(conn, io)).map(|()| true);
+                return self.end_of_input(out).map(|()| true);
             }
             Reading::Ready | Reading::ReadyToEnd => {}
         }
         let count = self.connection.head.read(&mut self.buffers.read)?;
         if count > 0 {
-            moved.received = true;
-            self.show(out, count, moved)?;
+            self.head().moved.received = true;
+            self.show(out, count)?;
         }
         Ok(count > 0 || self.head().has_ended())
     }
 
     /// What is left of earlier input, with `fresh` bytes of the read buffer behind it.
-    fn show(&mut self, out: &mut Vec<u8>, fresh: usize, moved: &mut Moved) -> Result<(), Closed> {
+    #[inline]
+    fn show(&mut self, out: &mut Vec<u8>, fresh: usize) -> Result<(), Closed> {
         self.head().begins();
-        let input = if self.head().input.is_empty() {
-            let read = mem::take(&mut self.buffers.read);
-            let used = self.feed(out, &read[..fresh]);
-            let rest = used.as_ref().map_or(&[][..], |used| &read[*used..fresh]);
-            let mut input = Vec::new();
-            if !rest.is_empty() {
-                input = self.buffers.take();
-                input.extend_from_slice(rest);
-            }
-            self.buffers.read = read;
-            moved.consumed |= used? > 0;
-            input
-        } else {
-            let mut input = mem::take(&mut self.head().input);
-            input.extend_from_slice(&self.buffers.read[..fresh]);
-            let used = self.feed(out, &input)?;
-            moved.consumed |= used > 0;
-            input.drain(..used);
-            input
+        if !self.head().input.is_empty() {
+            return self.show_kept(out, fresh);
+        }
+        let read = mem::take(&mut self.buffers.read);
+        let used = self.feed(out, &read[..fresh]);
+        let kept = match used {
+            Ok(used) if used < fresh => self.keep(&read[used..fresh]),
+            Ok(_) | Err(_) => Ok(()),
         };
-        self.keep(input)
+        self.buffers.read = read;
+        self.head().moved.consumed |= used? > 0;
+        kept
+    }
+
+    #[inline(never)]
+    fn show_kept(&mut self, out: &mut Vec<u8>, fresh: usize) -> Result<(), Closed> {
+        let mut input = mem::take(&mut self.head().input);
+        input.extend_from_slice(&self.buffers.read[..fresh]);
+        let used = self.feed(out, &input)?;
+        self.head().moved.consumed |= used > 0;
+        input.drain(..used);
+        self.keep_all(input)
+    }
+
+    #[inline(never)]
+    fn keep(&mut self, rest: &[u8]) -> Result<(), Closed> {
+        let mut input = self.buffers.take();
+        input.extend_from_slice(rest);
+        self.keep_all(input)
     }
 
     /// What was not consumed.
-    fn keep(&mut self, input: Vec<u8>) -> Result<(), Closed> {
+    fn keep_all(&mut self, input: Vec<u8>) -> Result<(), Closed> {
         if input.is_empty() || self.head().phase != Phase::Open {
             self.buffers.give_back(input);
             return Ok(());
@@ -213,6 +243,7 @@ impl<S: Service> Drive<'_, S> {
     }
 
     /// Shows it as long as some of it is consumed; returns how much was.
+    #[inline(always)]
     fn feed(&mut self, out: &mut Vec<u8>, input: &[u8]) -> Result<usize, Closed> {
         let mut used = 0;
         self.head().unshown = false;
@@ -238,6 +269,10 @@ impl Head {
     /// What the callback wants.
     #[inline]
     pub(super) fn grant(&mut self, wish: Wish) -> Result<(), Closed> {
+        if let Wish { end: None, flushed: false, held: None } = wish { Ok(()) } else { self.grant_something(wish) }
+    }
+
+    fn grant_something(&mut self, wish: Wish) -> Result<(), Closed> {
         self.wants_flushed |= wish.flushed;
         if let Some(held) = wish.held {
             self.unshown |= self.held && !held && !self.input.is_empty();
@@ -266,8 +301,9 @@ impl Head {
         }
     }
 
-    /// All is sent. A socket that holds unread input must not be closed: the kernel would reset the connection, and that
-    /// can destroy what the peer has not read. Nor if there was some: more may be on its way.
+    /// All is sent. A socket that holds unread input must not be closed: the kernel would reset the connection, and
+    /// that can destroy what the peer has not read. Nor if there was some: more may be on its way.
+    #[inline(never)]
     fn finish(&mut self, linger: bool, buffer: &mut [u8]) -> Result<(), Closed> {
         let sends = match self.reading {
             Reading::Drained | Reading::Ended | Reading::Told => false,
@@ -280,6 +316,7 @@ impl Head {
         }
     }
 
+    #[inline(never)]
     fn discard(&mut self, buffer: &mut [u8]) -> Result<bool, Closed> {
         match self.reading {
             Reading::Drained => return Ok(false),
@@ -292,7 +329,8 @@ impl Head {
 
     /// For what it waits now, and since when.
     #[inline]
-    fn stamp(&mut self, moved: &Moved, now: u64, is_draining: bool) {
+    fn stamp(&mut self, now: u64, is_draining: bool) {
+        let moved = mem::take(&mut self.moved);
         let waits = self.wait();
         let anew = match waits {
             Waits::For(Deadline::Write) => moved.sent,

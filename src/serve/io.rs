@@ -20,7 +20,7 @@ use crate::{
 
 /// One connection, during a callback of its [`Service`](crate::Service).
 ///
-/// Nothing that it does blocks or fails: what is written is kept and sent when the callback is done, and what becomes
+/// Nothing that it does blocks or fails: what is written is kept and sent after the callback, and what becomes
 /// of the connection is told to [`Service::closed`](crate::Service::closed).
 pub struct Io<'a> {
     pub(super) head: &'a mut Head,

@@ -8,14 +8,18 @@
 //! | [`layer`] | services that wrap another one |
 //! | [`run`] | the loop: a turn, and what each event means |
 //! | [`accept`] | the doors |
+//! | [`batch`] | how many connections receive before the first of them sends (pure) |
 //! | [`drive`] | one connection's bytes: socket → service → socket |
 //! | [`connection`] | what the loop knows of one connection |
 //! | [`table`] | all connections, by keys that are never given twice |
 //! | [`deadlines`], [`wheel`] | when a connection is to be looked at again (both pure) |
+//! | [`alarm`] | what wakes the loop then |
 //! | [`buffers`] | the memory that bytes pass through |
 //! | [`mailbox`], [`pool`] | values from other threads, and the worker's own threads |
 
 mod accept;
+mod alarm;
+mod batch;
 mod buffers;
 mod connection;
 mod deadlines;

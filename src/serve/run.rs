@@ -4,28 +4,30 @@ use std::{
     io::{self, Read},
     mem,
     net::Shutdown,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mio::{Events, Interest};
 
 use super::{
     accept::{ACCEPTS, Doors, Guest},
+    alarm::NextDeadline,
+    batch::Batch,
     buffers::Buffers,
     connection::{Connection, Head, NEVER, OUTERMOST, Phase, Reading},
     deadlines::{Due, Limits},
-    drive::{Drive, Progress},
+    drive::{Drive, Progress, Until},
     io::{Below, Io, Wish},
     mailbox::{Inbox, Letter},
     options::Serve,
     service::{Closed, Deadline, Service},
     table::{Key, Table, Target},
-    turn::{Hub, Turn},
+    turn::{Hub, SourceId, Turn},
     wheel::Wheel,
 };
 use crate::{
     error::{Error, Result},
-    scoreboard::Reason,
+    scoreboard::{Reason, now},
     worker::{Worker, boot::TARGET},
 };
 
@@ -38,11 +40,13 @@ pub(super) struct Loop<S: Service> {
     connections: Table<Connection<S::Conn>>,
     limits: Limits,
     wheel: Wheel,
+    next_deadline: NextDeadline,
     buffers: Buffers,
     /// Had more to do than one turn allows.
     unfinished: Vec<Key>,
     /// Those of them that have this turn; empty between turns.
     resumed: Vec<Key>,
+    batch: Batch,
 }
 
 impl<S: Service> Loop<S> {
@@ -55,6 +59,8 @@ impl<S: Service> Loop<S> {
         let (hub, inbox) = Hub::new(&worker, options)?;
         let watched = hub.poll.registry().register(&mut worker, Target::Worker.token(), Interest::READABLE);
         watched.map_err(|error| Error::system("watching the worker", error))?;
+        let next_deadline = NextDeadline::new(hub.poll.registry());
+        let next_deadline = next_deadline.map_err(|error| Error::system("creating the worker's timer", error))?;
         let doors = Doors::open(&mut worker, hub.poll.registry(), shed_after)?;
         Ok(Self {
             worker,
@@ -65,9 +71,11 @@ impl<S: Service> Loop<S> {
             connections: Table::new(),
             limits,
             wheel: Wheel::new(),
+            next_deadline,
             buffers: Buffers::new(),
             unfinished: Vec::new(),
             resumed: Vec::new(),
+            batch: Batch::new(),
         })
     }
 
@@ -76,18 +84,22 @@ impl<S: Service> Loop<S> {
         started.map_err(|error| Error::system("starting the service", error))?;
         let mut events = Events::with_capacity(EVENTS);
         while !self.is_finished() {
+            self.set_alarm()?;
             let (timeout, busy) = (self.timeout(), self.hub.options.busy_poll);
             let polled = self.worker.poll_busily(&mut self.hub.poll, &mut events, timeout, busy);
-            polled.map_err(|error| Error::system("waiting for events", error))?;
-            self.turn(&events)?;
+            let since = polled.map_err(|error| Error::system("waiting for events", error))?;
+            self.turn(&events, since)?;
         }
         Ok(())
     }
 
-    fn turn(&mut self, events: &Events) -> Result<()> {
-        self.hub.clock.turn(Instant::now());
+    /// `since`: when it began.
+    fn turn(&mut self, events: &Events, mut since: u64) -> Result<()> {
+        self.hub.clock.turn(since);
         self.notice_drain();
         self.go_on();
+        // One alone has nobody to wait for.
+        let until = if events.iter().nth(1).is_some() { Until::Unsent } else { Until::Waiting };
         for event in events {
             match Target::of(event.token()) {
                 Target::Connection(key) => {
@@ -95,18 +107,22 @@ impl<S: Service> Loop<S> {
                         match connection.head.note(event) {
                             // It has had its turn, and gets the next one.
                             Ok(()) if connection.head.listed => {}
-                            Ok(()) => self.work(key),
+                            Ok(()) => self.work(key, until),
                             Err(why) => self.close(key, why),
                         }
                     }
                 }
                 Target::Door(address) => self.doors.knock(address),
-                Target::Source(id) => {
-                    self.service.ready(&mut Turn { hub: &mut self.hub }, super::turn::SourceId(id), event);
-                }
+                Target::Source(id) => self.service.ready(&mut Turn { hub: &mut self.hub }, SourceId(id), event),
+                Target::Alarm => self.next_deadline.has_rung(),
                 Target::Worker | Target::Waker => {}
             }
+            if self.batch.is_full() {
+                self.send(since);
+                since = now();
+            }
         }
+        self.send(since);
         self.accept()?;
         self.deliver();
         self.end_deadlines();
@@ -120,14 +136,16 @@ impl<S: Service> Loop<S> {
         self.hub.draining_since.is_some() && self.connections.len() == 0 && self.doors.are_gone()
     }
 
-    /// How long the next poll may wait; an idle worker has no deadline and is woken by nothing.
+    /// None: until something happens.
     fn timeout(&self) -> Option<Duration> {
         let more = !self.unfinished.is_empty() || !self.hub.posts.is_empty() || self.inbox.is_rung();
-        if more || (self.doors.is_waiting() && !self.is_full()) {
-            return Some(Duration::ZERO);
-        }
-        let next = [self.wheel.next(), self.hub.timers.next()].into_iter().flatten().min()?;
-        Some(self.hub.clock.until(next))
+        (more || (self.doors.is_waiting() && !self.is_full())).then_some(Duration::ZERO)
+    }
+
+    fn set_alarm(&mut self) -> Result<()> {
+        let next = [self.wheel.next(), self.hub.timers.next()].into_iter().flatten().min().unwrap_or(NEVER);
+        let set = self.next_deadline.is(next, &self.hub.clock);
+        set.map_err(|error| Error::system("setting the worker's timer", error))
     }
 
     fn is_full(&self) -> bool {
@@ -195,6 +213,7 @@ impl<S: Service> Loop<S> {
         }
         self.connections.insert(key, Connection { head, conn });
         self.drive(key, |drive, _out| drive.connection.head.grant(wish));
+        self.set_deadline(key);
         self.watch(key);
     }
 
@@ -219,8 +238,17 @@ impl<S: Service> Loop<S> {
         self.doors.restock();
     }
 
-    fn work(&mut self, key: Key) {
-        self.drive(key, |_drive, _out| Ok(()));
+    fn work(&mut self, key: Key, until: Until) {
+        self.drive_until(until, key, |_drive, _out| Ok(()));
+    }
+
+    /// `since`: when the first of the batch received.
+    fn send(&mut self, since: u64) {
+        let mut keys = self.batch.take(|| now().saturating_sub(since));
+        for key in keys.drain(..) {
+            self.work(key, Until::Waiting);
+        }
+        self.batch.give_back(keys);
     }
 
     fn go_on(&mut self) {
@@ -228,21 +256,39 @@ impl<S: Service> Loop<S> {
         while let Some(key) = self.resumed.pop() {
             if let Some(connection) = self.connections.find(key) {
                 connection.head.listed = false;
-                self.work(key);
+                self.work(key, Until::Waiting);
             }
         }
     }
 
     fn drive(&mut self, key: Key, first: impl FnOnce(&mut Drive<'_, S>, &mut Vec<u8>) -> Result<(), Closed>) {
+        self.drive_until(Until::Waiting, key, first);
+    }
+
+    fn drive_until(
+        &mut self,
+        until: Until,
+        key: Key,
+        first: impl FnOnce(&mut Drive<'_, S>, &mut Vec<u8>) -> Result<(), Closed>,
+    ) {
         let Some(connection) = self.connections.find(key) else { return };
         let (service, hub, buffers) = (&mut self.service, &mut self.hub, &mut self.buffers);
-        match (Drive { service, connection: &mut *connection, hub, buffers }).run(first) {
+        let before = (connection.head.waits, connection.head.own_deadline);
+        match (Drive { service, connection: &mut *connection, hub, buffers }).run(until, first) {
             Progress::Gone(why) => return self.close(key, why),
+            Progress::Unsent => self.batch.push(key),
             Progress::Unfinished if !mem::replace(&mut connection.head.listed, true) => self.unfinished.push(key),
             Progress::Unfinished | Progress::Waiting => {}
         }
+        // As long as it waits for the same, its deadline only moves later, and is left where it is until it comes.
+        if before != (connection.head.waits, connection.head.own_deadline) || self.hub.draining_since.is_some() {
+            self.set_deadline(key);
+        }
+    }
+
+    fn set_deadline(&mut self, key: Key) {
+        let Some(connection) = self.connections.find(key) else { return };
         let (when, _) = self.limits.due(&connection.head, self.hub.draining_since);
-        // A deadline that has only moved later is left where it is, and moved when it comes.
         if when < self.wheel.when(key.index).unwrap_or(NEVER) {
             self.wheel.set(key.index, when);
         }
@@ -265,9 +311,8 @@ impl<S: Service> Loop<S> {
     fn deliver(&mut self) {
         // What these cause waits for the next turn.
         for _ in 0..self.hub.posts.len() {
-            if let Some((key, value)) = self.hub.posts.pop_front() {
-                self.post(key, Letter::Posted(value));
-            }
+            let Some((key, value)) = self.hub.posts.pop_front() else { break };
+            self.post(key, Letter::Posted(value));
         }
         for _ in 0..LETTERS {
             let Some((key, letter)) = self.inbox.next() else { break };
@@ -314,6 +359,7 @@ impl<S: Service> Loop<S> {
                         head.own_deadline = NEVER;
                     }
                     self.drive(key, |drive, out| drive.time_out(out, which));
+                    self.set_deadline(key);
                 }
                 Due::Linger => {
                     let why = head.closed();

@@ -32,7 +32,8 @@ use crate::{event::WorkerEvent, scoreboard::Reason};
 /// | [`closed`](Self::closed) | the connection is gone: exactly once, and nothing after it, whatever has happened |
 ///
 /// After [`Io::close`] only `flushed`, `timed_out` with [`Deadline::Write`] and `closed` may come. What was written in
-/// callbacks is sent when they are done, with one system call for all answers of one batch of input.
+/// callbacks is sent when they are done, with one system call for all answers of one batch of input; callbacks of other
+/// connections may come in between.
 ///
 /// ```
 /// use std::thread;
@@ -131,8 +132,8 @@ pub trait Service: Sized {
     /// that can say goodbye does it here. A connection that is idle, or becomes so, has
     /// [`Serve::drain_grace`](crate::Serve::drain_grace) for another request, and is closed after that.
     ///
-    /// In a drain only what the peer sends is a sign of life: a connection to which something is sent again and again, a
-    /// subscriber's say, is closed like an idle one. Say goodbye to it here.
+    /// In a drain only what the peer sends is a sign of life: a connection to which something is sent again and again,
+    /// a subscriber's say, is closed like an idle one. Say goodbye to it here.
     fn draining(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = (conn, io);
     }

@@ -85,6 +85,7 @@ impl<T> Table<T> {
 pub(super) enum Target {
     Worker,
     Waker,
+    Alarm,
     /// By the place of its address in the builder's order.
     Door(u16),
     /// What the service has registered.
@@ -97,7 +98,8 @@ impl Target {
         let (index, generation) = match self {
             Target::Worker => (0, NOT_OF_SERVICE),
             Target::Waker => (1, NOT_OF_SERVICE),
-            Target::Door(address) => (2 + u32::from(address), NOT_OF_SERVICE),
+            Target::Alarm => (2, NOT_OF_SERVICE),
+            Target::Door(address) => (3 + u32::from(address), NOT_OF_SERVICE),
             Target::Source(id) => (id, SOURCES),
             Target::Connection(Key { index, generation }) => (index, generation),
         };
@@ -112,7 +114,8 @@ impl Target {
             NOT_OF_SERVICE => match index {
                 0 => Target::Worker,
                 1 => Target::Waker,
-                door => Target::Door((door - 2) as u16),
+                2 => Target::Alarm,
+                door => Target::Door((door - 3) as u16),
             },
             SOURCES => Target::Source(index),
             generation => Target::Connection(Key { index, generation }),
@@ -158,7 +161,8 @@ mod tests {
     fn target_survives_its_token() {
         let key = Key { index: 7, generation: FIRST_GENERATION };
         let last = Key { index: MAX_INDEX as u32, generation: MAX_INDEX as u32 };
-        let targets = [Target::Worker, Target::Waker, Target::Door(0), Target::Door(u16::MAX), Target::Source(0)];
+        let targets =
+            [Target::Worker, Target::Waker, Target::Alarm, Target::Door(0), Target::Door(u16::MAX), Target::Source(0)];
         for target in targets.into_iter().chain([key, last].map(Target::Connection)) {
             assert_eq!(Target::of(target.token()), target);
         }

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result},
     event::Address,
     id::{Slot, WorkerId},
-    scoreboard::Row,
+    scoreboard::{self, Row},
     worker::{Worker, WorkerHandle},
 };
 
@@ -64,8 +64,8 @@ impl Turn<'_> {
         self.hub.timers.set(id, when);
     }
 
-    /// Sends a value to a connection of this worker: it comes to [`Service::posted`](crate::Service::posted) in this turn
-    /// or the next. If the connection is gone or closing, the value is dropped.
+    /// Sends a value to a connection of this worker: it comes to [`Service::posted`](crate::Service::posted) in this
+    /// turn or the next. If the connection is gone or closing, the value is dropped.
     pub fn post<T: Any + Send>(&mut self, to: Key, value: T) {
         self.hub.posts.push_back((to, Posted::new(value)));
     }
@@ -160,7 +160,7 @@ impl Hub {
         let hub = Self {
             poll,
             options,
-            clock: Clock::new(Instant::now()),
+            clock: Clock::new(Instant::now(), scoreboard::now()),
             timers: Timers::default(),
             posts: VecDeque::new(),
             mailbox,
@@ -186,18 +186,22 @@ impl Hub {
 /// Time of the turn; deadlines count milliseconds from the start of the loop.
 pub(super) struct Clock {
     started: Instant,
+    /// The same in the nanoseconds of the scoreboard.
+    started_ns: u64,
     pub(super) now: Instant,
     pub(super) ms: u64,
 }
 
 impl Clock {
-    fn new(now: Instant) -> Self {
-        Self { started: now, now, ms: 0 }
+    fn new(now: Instant, now_ns: u64) -> Self {
+        Self { started: now, started_ns: now_ns, now, ms: 0 }
     }
 
-    pub(super) fn turn(&mut self, now: Instant) {
-        self.now = now;
-        self.ms = ms(now.saturating_duration_since(self.started));
+    /// `now`: what the scoreboard says of the beginning of the turn; the clock is not read again.
+    pub(super) fn turn(&mut self, now: u64) {
+        let passed = now.saturating_sub(self.started_ns);
+        self.now = self.started + Duration::from_nanos(passed);
+        self.ms = passed / 1_000_000;
     }
 
     /// Never early, and not in this turn: what sets itself again and again must let the others have theirs.

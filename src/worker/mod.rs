@@ -230,17 +230,18 @@ impl Worker {
         events: &mut mio::Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        self.poll_busily(poll, events, timeout, Duration::ZERO)
+        self.poll_busily(poll, events, timeout, Duration::ZERO).map(drop)
     }
 
-    /// As `poll`; looks for events again and again for the time of `busy` before it sleeps.
+    /// As `poll`; looks for events again and again for the time of `busy` before it sleeps. Returns when the wait was over,
+    /// by the scoreboard's clock.
     pub(crate) fn poll_busily(
         &mut self,
         poll: &mut mio::Poll,
         events: &mut mio::Events,
         timeout: Option<Duration>,
         busy: Duration,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         self.control.check_process()?;
         self.control.settle();
         self.control.seat().idle();
@@ -248,13 +249,14 @@ impl Worker {
             Ok(()) if events.is_empty() => poll.poll(events, timeout.map(|timeout| timeout.saturating_sub(busy))),
             looked => looked,
         };
-        self.control.seat().busy();
+        let now = self.control.seat().busy();
         match polled {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(error) => return Err(error),
         }
-        Ok(self.control.turn_if_due()?)
+        self.control.turn_if_due()?;
+        Ok(now)
     }
 
     /// Whether [`next_event`](Self::next_event) has something, for one relaxed load.

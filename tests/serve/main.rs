@@ -9,6 +9,7 @@
     reason = "a test program: a failure is a panic, and a test is about some callbacks and not about the others"
 )]
 
+mod batch;
 mod deadlines;
 mod drain;
 mod fairness;

@@ -1,0 +1,39 @@
+//! What wakes the loop at its next deadline.
+
+use std::{io, os::fd::AsRawFd};
+
+use mio::{Interest, Registry, unix::SourceFd};
+
+use super::{connection::NEVER, table::Target, turn::Clock};
+use crate::sys::alarm::Alarm;
+
+/// Not a timeout of each wait: that costs a thirtieth of a request where few come at once. Here most deadlines only
+/// move later, and the alarm is left as it is. So it may ring for nothing, but only once: whoever is idle has no
+/// deadline, and is woken by nothing.
+pub(super) struct NextDeadline {
+    alarm: Alarm,
+    /// When it rings; `NEVER` if it is off.
+    at: u64,
+}
+
+impl NextDeadline {
+    pub(super) fn new(registry: &Registry) -> io::Result<Self> {
+        let alarm = Alarm::new()?;
+        registry.register(&mut SourceFd(&alarm.as_raw_fd()), Target::Alarm.token(), Interest::READABLE)?;
+        Ok(Self { alarm, at: NEVER })
+    }
+
+    /// Rings at `when`, or before that.
+    #[inline]
+    pub(super) fn is(&mut self, when: u64, clock: &Clock) -> io::Result<()> {
+        if when >= self.at {
+            return Ok(());
+        }
+        self.at = when;
+        self.alarm.set(clock.until(when))
+    }
+
+    pub(super) fn has_rung(&mut self) {
+        self.at = NEVER;
+    }
+}
