@@ -168,8 +168,10 @@ impl Fields {
 
     #[inline(never)]
     fn options(&mut self, value: &[u8]) {
-        self.close |= items(value).any(|item| item.eq_ignore_ascii_case(b"close"));
-        self.keep_alive |= items(value).any(|item| item.eq_ignore_ascii_case(b"keep-alive"));
+        for item in items(value) {
+            self.close |= item.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= item.eq_ignore_ascii_case(b"keep-alive");
+        }
     }
 
     /// Two of them, of whichever kind, could be read in two ways.

@@ -1,13 +1,18 @@
 //! The worker's doors: accepts a bounded number per turn, stops while the worker is full, and tells clients that have
 //! waited too long for a descriptor that they should go elsewhere.
 
-use std::{fs::File, io, net::SocketAddr};
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::{Shutdown, SocketAddr},
+};
 
 use mio::{Interest, Registry, net::TcpStream};
 
 use super::table::Target;
 use crate::{
     error::{Error, Result},
+    scoreboard::{Reason, Row},
     worker::{Listener, Worker},
 };
 
@@ -120,8 +125,17 @@ impl Doors {
         self.doors.iter_mut().filter(|door| door.listener.is_paused()).for_each(Door::knock);
     }
 
-    /// Somebody was turned away, by the reserve.
-    pub(super) fn restock(&mut self) {
+    /// There is no descriptor for this client: it is told so by a connection that ends, not by one that hangs.
+    pub(super) fn shed(&mut self, mut guest: Guest, buffer: &mut [u8], row: &Row) {
+        // What it has sent would turn the end into a reset.
+        let _ = guest.stream.read(buffer);
+        let _ = guest.stream.shutdown(Shutdown::Write);
+        drop(guest);
+        row.closed_because(Reason::Shed);
+        self.restock();
+    }
+
+    fn restock(&mut self) {
         if self.reserve.is_none() {
             self.reserve = reserve();
         }

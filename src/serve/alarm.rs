@@ -33,6 +33,11 @@ impl NextDeadline {
         self.alarm.set(clock.until(when))
     }
 
+    /// Whether there may be something that is due; also if it is off, as nobody has said then that there is not.
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        now >= self.at || self.at == NEVER
+    }
+
     pub(super) fn has_rung(&mut self) {
         self.at = NEVER;
     }

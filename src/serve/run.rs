@@ -1,11 +1,6 @@
 //! The loop: one turn after the other, until the worker has drained.
 
-use std::{
-    io::{self, Read},
-    mem,
-    net::Shutdown,
-    time::Duration,
-};
+use std::{io, mem, time::Duration};
 
 use mio::{Events, Interest};
 
@@ -123,10 +118,14 @@ impl<S: Service> Loop<S> {
             }
         }
         self.send(since);
-        self.accept()?;
+        if self.doors.is_waiting() {
+            self.accept()?;
+        }
         self.deliver();
-        self.end_deadlines();
-        self.end_timers();
+        if self.next_deadline.is_due(self.hub.clock.ms) {
+            self.end_deadlines();
+            self.end_timers();
+        }
         self.hear();
         self.count();
         Ok(())
@@ -172,6 +171,7 @@ impl<S: Service> Loop<S> {
         }
     }
 
+    #[inline(never)]
     fn accept(&mut self) -> Result<()> {
         for place in self.doors.places() {
             for _ in 0..ACCEPTS {
@@ -180,7 +180,7 @@ impl<S: Service> Loop<S> {
                 }
                 let accepted = self.doors.accept(place, self.hub.clock.ms);
                 match accepted.map_err(|error| Error::system("accepting connections", error))? {
-                    Some(guest) if guest.is_shed => self.shed(guest),
+                    Some(guest) if guest.is_shed => self.doors.shed(guest, &mut self.buffers.read, &self.hub.row),
                     Some(guest) => self.open(guest),
                     None => break,
                 }
@@ -226,16 +226,6 @@ impl<S: Service> Loop<S> {
             log::warn!(target: TARGET, "a connection is dropped, watching it failed: {error}");
             self.close(key, Closed::Failed(error));
         }
-    }
-
-    /// There is no descriptor for this client: it is told so by a connection that ends, not by one that hangs.
-    fn shed(&mut self, mut guest: Guest) {
-        // What it has sent would turn the end into a reset.
-        let _ = guest.stream.read(&mut self.buffers.read);
-        let _ = guest.stream.shutdown(Shutdown::Write);
-        drop(guest);
-        self.hub.row.closed_because(Reason::Shed);
-        self.doors.restock();
     }
 
     fn work(&mut self, key: Key, until: Until) {
@@ -341,6 +331,7 @@ impl<S: Service> Loop<S> {
         });
     }
 
+    #[inline(never)]
     fn end_deadlines(&mut self) {
         let now = self.hub.clock.ms;
         while let Some(index) = self.wheel.pop(now) {
@@ -369,6 +360,7 @@ impl<S: Service> Loop<S> {
         }
     }
 
+    #[inline(never)]
     fn end_timers(&mut self) {
         while let Some(id) = self.hub.timers.pop(self.hub.clock.ms) {
             self.service.timer(&mut Turn { hub: &mut self.hub }, id);
