@@ -1,7 +1,7 @@
 //! The memory that bytes pass through: none of it belongs to a connection that is idle.
 
 pub(super) struct Buffers {
-    /// Where every read goes first.
+    /// Where every read goes first; [`prepare`](Self::prepare) makes it.
     pub(super) read: Vec<u8>,
     /// Empty ones, for output and for what is left of input; the last one is still in the cache.
     spare: Vec<Vec<u8>>,
@@ -9,7 +9,16 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub(super) fn new() -> Self {
-        Self { read: vec![0; READ], spare: Vec::new() }
+        Self { read: Vec::new(), spare: Vec::new() }
+    }
+
+    /// For the first connection. Before that it would be memory that nobody needs: zeroed, so touched, where the
+    /// allocator takes it from what the master has given back.
+    #[inline]
+    pub(super) fn prepare(&mut self) {
+        if self.read.is_empty() {
+            self.read = vec![0; READ];
+        }
     }
 
     #[inline]
@@ -26,7 +35,7 @@ impl Buffers {
     }
 }
 
-/// A loopback client with many requests in flight fills it; of an idle worker it is never touched.
+/// A loopback client with many requests in flight fills it.
 const READ: usize = 64 << 10;
 
 /// A burst of large answers does not hold its memory for ever: at most 8 MiB.

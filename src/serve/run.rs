@@ -179,10 +179,13 @@ impl<S: Service> Loop<S> {
                     break;
                 }
                 let accepted = self.doors.accept(place, self.hub.clock.ms);
-                match accepted.map_err(|error| Error::system("accepting connections", error))? {
-                    Some(guest) if guest.is_shed => self.doors.shed(guest, &mut self.buffers.read, &self.hub.row),
-                    Some(guest) => self.open(guest),
-                    None => break,
+                let accepted = accepted.map_err(|error| Error::system("accepting connections", error))?;
+                let Some(guest) = accepted else { break };
+                self.buffers.prepare();
+                if guest.is_shed {
+                    self.doors.shed(guest, &mut self.buffers.read, &self.hub.row);
+                } else {
+                    self.open(guest);
                 }
             }
         }
