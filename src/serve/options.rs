@@ -99,7 +99,9 @@ impl Serve {
 
     /// How long to look for events again and again before sleeping, after each turn; default 0. It buys the time of a
     /// wake-up for a whole CPU per worker, so it is for workers that have one each
-    /// ([`Cluster::pin_workers`](crate::Cluster::pin_workers)).
+    /// ([`Cluster::pin_workers`](crate::Cluster::pin_workers)). Measured with 1 ms, one client and two virtual CPUs:
+    /// half of the requests are answered within 10 to 14 µs instead of 25 to 39, 99 % within 22 to 43 instead of 80 to
+    /// 90 (`scripts/bench/run --only latency`).
     pub fn busy_poll(mut self, time: Duration) -> Self {
         self.busy_poll = time;
         self
