@@ -96,12 +96,17 @@ fn come_and_go(at: SocketAddr) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Allocations, as often as `work` is done.
+/// Allocations in the best of some rounds of so much work. How many buffers are needed at once depends on the pieces in
+/// which requests arrive; when it is one more than ever before, it is allocated, once. What is allocated per request or
+/// connection is so in every round.
 fn count(times: usize, mut work: impl FnMut()) -> usize {
-    let region = Region::new(COUNTED);
-    (0..times).for_each(|_| work());
-    let change = region.change();
-    change.allocations + change.reallocations
+    let mut round = || {
+        let region = Region::new(COUNTED);
+        (0..times).for_each(|_| work());
+        let change = region.change();
+        change.allocations + change.reallocations
+    };
+    (0..2).fold(round(), |least, _| if least > 0 { least.min(round()) } else { 0 })
 }
 
 #[test]
