@@ -232,7 +232,7 @@ impl<S: Service> Loop<S> {
     }
 
     fn work(&mut self, key: Key, until: Until) {
-        self.drive_until(until, key, |_drive, _out| Ok(()));
+        self.drive_until(key, until, |_drive, _out| Ok(()));
     }
 
     /// `since`: when the first of the batch received.
@@ -255,13 +255,13 @@ impl<S: Service> Loop<S> {
     }
 
     fn drive(&mut self, key: Key, first: impl FnOnce(&mut Drive<'_, S>, &mut Vec<u8>) -> Result<(), Closed>) {
-        self.drive_until(Until::Waiting, key, first);
+        self.drive_until(key, Until::Waiting, first);
     }
 
     fn drive_until(
         &mut self,
-        until: Until,
         key: Key,
+        until: Until,
         first: impl FnOnce(&mut Drive<'_, S>, &mut Vec<u8>) -> Result<(), Closed>,
     ) {
         let Some(connection) = self.connections.find(key) else { return };
