@@ -105,6 +105,36 @@ impl Turn<'_> {
     /// [`Service::started`](crate::Service::started), and may have something to load before it can answer.
     ///
     /// **Errors**: the master is gone.
+    ///
+    /// ```no_run
+    /// use std::io;
+    /// use mio_cluster::{Cluster, Io, ReadyWhen, Service, Turn};
+    ///
+    /// struct Dictionary(Vec<u8>);
+    ///
+    /// impl Service for Dictionary {
+    ///     type Conn = ();
+    ///
+    ///     fn started(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
+    ///         self.0 = std::fs::read("/usr/share/dict/words")?;
+    ///         turn.ready().map_err(io::Error::from)
+    ///     }
+    ///
+    ///     fn opened(&mut self, io: &mut Io<'_>) {
+    ///         io.write(&self.0);
+    ///         io.close();
+    ///     }
+    ///
+    ///     fn received(&mut self, _conn: &mut (), _io: &mut Io<'_>, input: &[u8]) -> usize {
+    ///         input.len()
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), mio_cluster::Error> {
+    /// let cluster = Cluster::new().listen("127.0.0.1:2628").ready_when(ReadyWhen::Told);
+    /// cluster.run(|worker| worker.serve(Dictionary(Vec::new())))
+    /// # }
+    /// ```
     pub fn ready(&self) -> Result<()> {
         self.hub.handle.ready()
     }
