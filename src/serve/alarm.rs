@@ -8,8 +8,9 @@ use super::{connection::NEVER, table::Target, turn::Clock};
 use crate::sys::alarm::Alarm;
 
 /// Not a timeout of each wait: that costs 3 % of a request's CPU time where few requests come at once (raw_epoll.c of
-/// `scripts/bench`, with a timeout of a minute against none). Here most deadlines only move later, and the alarm is left
-/// as it is. So it may ring for nothing, but only once: whoever is idle has no deadline, and is woken by nothing.
+/// `scripts/bench` with a timeout of a minute and without one, in turn every 20 ms). Here most deadlines only move
+/// later, and the alarm is left as it is. So it may ring for nothing, but only once: whoever is idle has no deadline,
+/// and is woken by nothing.
 pub(super) struct NextDeadline {
     alarm: Alarm,
     /// When it rings; `NEVER` if it is off.

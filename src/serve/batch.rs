@@ -2,9 +2,9 @@
 //!
 //! Receiving and answering, and then sending, for many connections at a time: so the processor finds the instructions
 //! of each half in its caches, instead of fetching all of them again for every request. That is 2 to 4 % of a request's
-//! CPU time (keep-alive-64 and keep-alive-512 of `scripts/bench/run`, with `LARGEST` = 1 against 32). But an answer
-//! waits for the requests behind it, so a batch is over after a time, too: where answers are slow to make, each is sent
-//! at once.
+//! CPU time (keep-alive, 64 and 512 connections: `LARGEST` = 1 against 32, in turn every 20 ms; rounds of seconds are
+//! too noisy to show it). But an answer waits for the requests behind it, so a batch is over after a time, too: where
+//! answers are slow to make, each is sent at once.
 
 use std::mem;
 
@@ -49,7 +49,7 @@ impl Batch {
 /// More of them save nothing more that could be measured.
 const LARGEST: usize = 32;
 
-/// So long, about, may an answer wait for others; small ones are made in a hundredth of it.
+/// So long, about, may an answer wait for others; a small one is made in a hundredth of it.
 const LONGEST_NS: u64 = 200_000;
 
 #[cfg(test)]

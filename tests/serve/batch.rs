@@ -29,6 +29,7 @@ impl Service for Gate {
         match input {
             b"wait\n" => {
                 self.0.recv_timeout(WATCHDOG).expect("the test opens the gate");
+                // Nothing is waited for: that an answer takes this long, or longer, is what the test is about.
                 thread::sleep(ms(1));
             }
             b"own\n" => io.set_deadline(Some(ms(1))),
