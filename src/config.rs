@@ -7,7 +7,7 @@ mod settings;
 
 pub use listen::Listen;
 pub(crate) use listen::{Bind, resolve};
-pub(crate) use settings::{Backoff, Intensity, Settings};
+pub(crate) use settings::{Backoff, FOR_EVER, Intensity, Settings};
 
 /// When a worker that ended by itself is followed by another one. Workers that were asked to leave never are.
 ///

@@ -1,6 +1,6 @@
 //! The one error of the library: opaque, with predicates for what a caller can act upon.
 
-use std::{error::Error as StdError, fmt, io};
+use std::{any::Any, error::Error as StdError, fmt, io};
 
 /// What the library's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -24,6 +24,8 @@ struct Inner {
     kind: Kind,
     text: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// What the failed step was given, and gives back.
+    returned: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// What a caller can act upon; everything else is in the text.
@@ -36,6 +38,7 @@ pub(crate) enum Kind {
     NeverReady,
     GaveUp,
     WouldBlock,
+    TimedOut,
     Gone,
     /// The operating system refused a step that has no predicate of its own.
     System,
@@ -43,7 +46,7 @@ pub(crate) enum Kind {
 
 impl Error {
     pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, text: text.into(), source: None }))
+        Self(Box::new(Inner { kind, text: text.into(), source: None, returned: None }))
     }
 
     /// A system call refused `step`; the kind follows from the error number.
@@ -57,6 +60,7 @@ impl Error {
             io::ErrorKind::AddrInUse => Kind::AddressInUse,
             io::ErrorKind::PermissionDenied => Kind::PermissionDenied,
             io::ErrorKind::WouldBlock => Kind::WouldBlock,
+            io::ErrorKind::TimedOut => Kind::TimedOut,
             io::ErrorKind::BrokenPipe => Kind::Gone,
             _other => Kind::System,
         };
@@ -66,6 +70,15 @@ impl Error {
     pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    pub(crate) fn returning(mut self, value: Box<dyn Any + Send + Sync>) -> Self {
+        self.0.returned = Some(value);
+        self
+    }
+
+    pub(crate) fn into_returned(self) -> Option<Box<dyn Any + Send + Sync>> {
+        self.0.returned
     }
 
     /// Somebody else listens on the address.
@@ -104,6 +117,11 @@ impl Error {
         self.0.kind == Kind::WouldBlock
     }
 
+    /// The time that was given for it is over.
+    pub fn is_timed_out(&self) -> bool {
+        self.0.kind == Kind::TimedOut
+    }
+
     /// The other side, or the worker that an id names, no longer exists.
     pub fn is_gone(&self) -> bool {
         self.0.kind == Kind::Gone
@@ -120,6 +138,7 @@ impl Error {
             | Kind::PermissionDenied
             | Kind::ThreadsRunning
             | Kind::WouldBlock
+            | Kind::TimedOut
             | Kind::Gone
             | Kind::System => 1,
         }
@@ -158,6 +177,7 @@ impl From<Error> for io::Error {
             Kind::PermissionDenied => io::ErrorKind::PermissionDenied,
             Kind::InvalidConfig => io::ErrorKind::InvalidInput,
             Kind::WouldBlock => io::ErrorKind::WouldBlock,
+            Kind::TimedOut => io::ErrorKind::TimedOut,
             Kind::Gone => io::ErrorKind::BrokenPipe,
             Kind::System => {
                 let source = error.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
@@ -186,7 +206,10 @@ mod tests {
         let code = |kind| Error::new(kind, "").exit_code();
         assert_eq!([Kind::InvalidConfig, Kind::NeverReady, Kind::GaveUp].map(code), [2, 3, 4]);
         let others = [Kind::AddressInUse, Kind::PermissionDenied, Kind::ThreadsRunning];
-        assert_eq!((others.map(code), [Kind::WouldBlock, Kind::Gone, Kind::System].map(code)), ([1; 3], [1; 3]));
+        assert_eq!(
+            (others.map(code), [Kind::WouldBlock, Kind::TimedOut, Kind::Gone, Kind::System].map(code)),
+            ([1; 3], [1; 4])
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The small identifiers: which slot, which process, which signal.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 /// One worker process: 1, 2, 3 …, never reused within a cluster.
 ///
@@ -69,6 +69,43 @@ impl Slot {
 }
 
 impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Pairs a request with its reply; made by [`Master::request`](crate::Master::request), and carried by the
+/// [`Message`](crate::Message) that the worker gets.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use mio_cluster::{Master, RequestId, WorkerId};
+///
+/// fn ask(master: &mut Master, worker: WorkerId) -> Result<RequestId, mio_cluster::Error> {
+///     master.request(worker, "how many sessions?", Duration::from_secs(1))
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RequestId(NonZeroU32);
+
+impl RequestId {
+    pub(crate) const FIRST: RequestId = RequestId(NonZeroU32::MIN);
+
+    pub(crate) fn from_raw(raw: u32) -> Option<Self> {
+        NonZeroU32::new(raw).map(Self)
+    }
+
+    pub(crate) fn as_u32(self) -> u32 {
+        self.0.get()
+    }
+
+    /// After the last one comes the first again.
+    pub(crate) fn next(self) -> Self {
+        self.0.checked_add(1).map_or(Self::FIRST, Self)
+    }
+}
+
+impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -20,7 +20,7 @@ async fn a_wait_is_ended_from_another_thread() {
     let mut worker = Cluster::new().drain_timeout(Duration::from_secs(7)).standalone().unwrap();
     let handle = worker.handle();
     let thread = thread::spawn(move || handle.disconnect().unwrap());
-    assert_eq!(worker.event().await.unwrap(), drain());
+    assert!(is_drain(&worker.event().await.unwrap()));
     thread.join().unwrap();
 }
 
@@ -32,7 +32,7 @@ async fn a_wait_that_was_dropped_is_taken_up() {
         tokio::task::yield_now().await;
     }
     worker.handle().disconnect().unwrap();
-    assert_eq!(worker.event().await.unwrap(), drain());
+    assert!(is_drain(&worker.event().await.unwrap()));
 }
 
 #[test]
@@ -75,6 +75,6 @@ fn ask(address: SocketAddr) -> io::Result<String> {
     Ok(answer)
 }
 
-fn drain() -> WorkerEvent {
-    WorkerEvent::Drain { within: Duration::from_secs(7) }
+fn is_drain(event: &WorkerEvent) -> bool {
+    matches!(event, WorkerEvent::Drain { within } if *within == Duration::from_secs(7))
 }

@@ -124,12 +124,12 @@ fn a_sleeping_loop_is_woken() {
     });
     handle.disconnect().unwrap();
     let (heard, mut worker) = thread.join().unwrap();
-    assert_eq!(heard, [WorkerEvent::Drain { within: Duration::from_secs(7) }]);
+    assert!(matches!(heard[..], [WorkerEvent::Drain { within }] if within == Duration::from_secs(7)));
     // Asking again changes nothing.
     handle.clone().disconnect().unwrap();
     worker.disconnect().unwrap();
     worker.dispatch().unwrap();
-    assert_eq!(worker.next_event(), None);
+    assert!(worker.next_event().is_none());
 }
 
 #[test]

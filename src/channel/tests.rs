@@ -1,5 +1,7 @@
+mod messages;
+
 use super::*;
-use crate::wire::MESSAGE_MAX;
+use crate::wire::{MESSAGE_MAX, Purpose};
 use nix::{fcntl::OFlag, unistd::pipe2};
 use std::{
     fs::File,
@@ -17,7 +19,7 @@ fn frames_and_descriptors_cross_in_both_directions() {
     master.send(&Frame::Granted { address: 7 }, &[]).unwrap();
 
     assert_eq!(frame(master.recv(&mut buffer)), Frame::hello(3, 42));
-    let Ok(Incoming::Frame(Frame::Listen { address: 7 }, mut fds)) = master.recv(&mut buffer) else {
+    let Ok(Incoming::Frame(Frame::Listen { address: 7 }, mut fds, 1)) = master.recv(&mut buffer) else {
         panic!("no frame")
     };
     File::from(fds.pop().unwrap()).write_all(b"through").unwrap();
@@ -32,25 +34,29 @@ fn frames_and_descriptors_cross_in_both_directions() {
 fn a_large_message_and_what_follows_it_wait_for_a_slow_reader() {
     let (mut master, mut worker) = Channel::pair().unwrap();
     let (reader, writer) = pipe();
-    let message = Frame::Message { bytes: (0..MESSAGE_MAX - 8).map(|i| (i / 7) as u8).collect() };
+    let message = plain((0..MESSAGE_MAX - 8).map(|i| (i / 7) as u8).collect());
     worker.send(&message, &[]).unwrap();
-    worker.send(&Frame::Listen { address: 1 }, &[writer.as_fd()]).unwrap();
-    drop(writer);
-    assert!(worker.wants_write());
+    worker.send(&Frame::Leaving, &[]).unwrap();
+    assert!(worker.wants_write() && worker.is_stuck());
+    let refused = worker.send(&Frame::Listen { address: 1 }, &[writer.as_fd()]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::WouldBlock, "descriptors are never queued");
 
     assert!(matches!(master.recv(&mut Buffer::default()), Ok(Incoming::Part)));
     assert_eq!(next(&mut master, &mut worker), Some(message));
-    assert!(is_open(&reader), "the queue holds a duplicate of the descriptor");
+    assert_eq!(next(&mut master, &mut worker), Some(Frame::Leaving));
+    assert!(worker.has_room_again() && !worker.has_room_again(), "said once");
+    assert!(!worker.wants_write());
+    worker.send(&Frame::Listen { address: 1 }, &[writer.as_fd()]).unwrap();
+    drop(writer);
+    assert!(is_open(&reader), "it is on its way");
     assert_eq!(next(&mut master, &mut worker), Some(Frame::Listen { address: 1 }));
-    assert_eq!(next(&mut master, &mut worker), None);
-    assert!(!worker.wants_write() && worker.queued_bytes == 0);
-    assert!(ends(&reader), "and closes it once it is sent");
+    assert!(ends(&reader));
 }
 
 #[test]
 fn a_message_above_the_cap_is_refused_and_leaves_the_channel_usable() {
     let (mut master, mut worker) = Channel::pair().unwrap();
-    let error = worker.send(&Frame::Message { bytes: vec![0; MESSAGE_MAX + 1] }, &[]).unwrap_err();
+    let error = worker.send(&plain(vec![0; MESSAGE_MAX + 1]), &[]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(next(&mut master, &mut worker), None);
     worker.send(&Frame::Ready, &[]).unwrap();
@@ -60,21 +66,63 @@ fn a_message_above_the_cap_is_refused_and_leaves_the_channel_usable() {
 #[test]
 fn a_full_queue_refuses_whole_frames() {
     let (mut master, mut worker) = Channel::pair().unwrap();
-    let message = Frame::Message { bytes: vec![1; MESSAGE_MAX] };
+    let message = plain(vec![1; MESSAGE_MAX]);
     let taken = fill(&mut worker, &message);
     assert_eq!(taken, 2, "two of the largest fit, by their bytes");
-    let taken_small = fill(&mut worker, &Frame::Ready);
-    assert!(worker.queue.len() == QUEUE_PACKETS, "then small ones, by their number");
+    let small = plain(vec![2]);
+    let taken_small = fill(&mut worker, &small);
+    assert!(taken_small > 100, "then small ones, by their number");
+    worker.send(&Frame::Ready, &[]).expect("there is a reserve for what is not the program's");
+    let now = 0;
+    assert_eq!(worker.post(now, b"x").unwrap_err().kind(), ErrorKind::WouldBlock);
 
     for _ in 0..taken {
         assert!(next(&mut master, &mut worker).as_ref() == Some(&message));
+        assert!(!worker.has_room_again(), "not before the queue is empty");
     }
     for _ in 0..taken_small {
-        assert_eq!(next(&mut master, &mut worker), Some(Frame::Ready));
+        assert_eq!(next(&mut master, &mut worker), Some(small.clone()));
     }
-    assert_eq!(next(&mut master, &mut worker), None);
+    assert_eq!(next(&mut master, &mut worker), Some(Frame::Ready));
+    assert!(worker.has_room_again());
     worker.send(&Frame::Leaving, &[]).unwrap();
     assert_eq!(next(&mut master, &mut worker), Some(Frame::Leaving));
+}
+
+#[test]
+fn the_end_waits_until_everything_was_read() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let message = plain(vec![4; MESSAGE_MAX]);
+    worker.send(&message, &[]).unwrap();
+    worker.post(0, b"the last").unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut buffer = Buffer::default();
+        let mut frames = Vec::new();
+        loop {
+            match master.recv(&mut buffer).unwrap() {
+                Incoming::Frame(frame, ..) => frames.push(frame),
+                Incoming::Part => {}
+                Incoming::Empty => drop(poll(&mut [PollFd::new(master.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)),
+                Incoming::Closed => return frames,
+                Incoming::Malformed(malformed) => panic!("{malformed}"),
+            }
+        }
+    });
+    assert_eq!(worker.finish(Duration::from_secs(60)), 0);
+    drop(worker);
+    let frames = reader.join().unwrap();
+    assert_eq!(frames[1], Frame::Batch { messages: vec![b"the last".to_vec()] });
+    assert!(frames[0] == message);
+}
+
+#[test]
+fn the_end_does_not_wait_for_ever() {
+    let (master, mut worker) = Channel::pair().unwrap();
+    worker.send(&plain(vec![4; MESSAGE_MAX]), &[]).unwrap();
+    let waiting = worker.finish(Duration::from_millis(1));
+    assert!(waiting > 200, "{waiting} packets");
+    drop(master);
+    worker.finish(Duration::from_secs(3600));
 }
 
 #[test]
@@ -98,9 +146,9 @@ fn a_dead_peer_is_heard_out() {
 fn the_queue_for_a_dead_peer_is_dropped_with_its_descriptors() {
     let (mut master, mut worker) = Channel::pair().unwrap();
     let (reader, writer) = pipe();
-    fill(&mut master, &Frame::Message { bytes: vec![0; MESSAGE_MAX] });
-    master.send(&Frame::Listen { address: 0 }, &[writer.as_fd()]).unwrap();
+    master.send(&plain(vec![9; 9]), &[writer.as_fd()]).unwrap();
     drop(writer);
+    fill(&mut master, &plain(vec![0; MESSAGE_MAX]));
     worker.send(&Frame::Ready, &[]).unwrap();
     drop(worker);
 
@@ -167,7 +215,7 @@ fn a_lost_descriptor_is_told_from_a_bad_packet() {
     let (reader, writer) = pipe();
     let lost = |fds| Received { fds, lost_fds: true };
     let incoming = master.interpret(&packet(&Frame::Listen { address: 5 }), lost(vec![writer]));
-    assert!(matches!(incoming, Incoming::LostDescriptors(Frame::Listen { address: 5 })));
+    assert!(matches!(incoming, Incoming::Frame(Frame::Listen { address: 5 }, fds, 1) if fds.is_empty()));
     assert!(ends(&reader), "those that did arrive are closed");
     let incoming = master.interpret(&packet(&Frame::Ready), lost(vec![]));
     assert!(matches!(incoming, Incoming::Malformed(Malformed::Descriptors { .. })));
@@ -178,7 +226,7 @@ fn a_small_default_buffer_is_enlarged() {
     let (one, other) = rights::pair().unwrap();
     socket::setsockopt(&one, sockopt::SndBuf, &0).unwrap();
     let (mut worker, mut master) = Channel::pair_of(one, other).unwrap();
-    let message = Frame::Message { bytes: vec![5; PACKET_MAX - 8] };
+    let message = plain(vec![5; PACKET_MAX - 8]);
     worker.send(&message, &[]).unwrap();
     assert!(!worker.wants_write());
     assert_eq!(frame(master.recv(&mut Buffer::default())), message);
@@ -186,7 +234,7 @@ fn a_small_default_buffer_is_enlarged() {
 
 fn frame(incoming: Result<Incoming>) -> Frame {
     match incoming {
-        Ok(Incoming::Frame(frame, _fds)) => frame,
+        Ok(Incoming::Frame(frame, ..)) => frame,
         other => panic!("{other:?} instead of a frame"),
     }
 }
@@ -196,11 +244,11 @@ fn next(reader: &mut Channel, writer: &mut Channel) -> Option<Frame> {
     let mut buffer = Buffer::default();
     loop {
         match reader.recv(&mut buffer).unwrap() {
-            Incoming::Frame(frame, _fds) => return Some(frame),
+            Incoming::Frame(frame, ..) => return Some(frame),
             Incoming::Part => {}
-            Incoming::Empty if writer.wants_write() => writer.flush().unwrap(),
+            Incoming::Empty if writer.is_stuck() => writer.flush().unwrap(),
             Incoming::Empty => return None,
-            other @ (Incoming::Malformed(_) | Incoming::LostDescriptors(_) | Incoming::Closed) => panic!("{other:?}"),
+            other @ (Incoming::Malformed(_) | Incoming::Closed) => panic!("{other:?}"),
         }
     }
 }
@@ -220,7 +268,11 @@ fn fill(channel: &mut Channel, frame: &Frame) -> usize {
 }
 
 fn packet(frame: &Frame) -> Vec<u8> {
-    frame.encode().unwrap().next().unwrap()
+    frame.encode(*frame.kind().descriptors().start()).unwrap().next().unwrap()
+}
+
+fn plain(bytes: Vec<u8>) -> Frame {
+    Frame::Message { purpose: Purpose::Plain, bytes }
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {

@@ -2,18 +2,22 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{Cause, Event, Shutdown, WorkerRef};
+use super::{Address, Cause, Event, ExitStatus, Message, Shutdown, WorkerRef};
 
 impl Event {
     /// One JSON object without a line end, such as
     /// `{"event":"listening","slot":0,"id":1,"pid":4242,"address":"127.0.0.1:8000"}`.
     ///
-    /// Field order is fixed; times are in milliseconds; an exit has a `code` or a `signal`, the other is `null` (both
+    /// Field order is fixed; times are in milliseconds; of messages it tells the size, not the content; an exit has a `code` or a `signal`, the other is `null` (both
     /// are if the status is unknown).
     pub fn to_json(&self) -> String {
         let mut line = Object::new(self.name());
         match self {
-            Event::Fork(worker) | Event::Online(worker) | Event::Ready(worker) | Event::Disconnect(worker) => {
+            Event::Fork(worker)
+            | Event::Online(worker)
+            | Event::Ready(worker)
+            | Event::Writable(worker)
+            | Event::Disconnect(worker) => {
                 line.worker(worker);
             }
             Event::ForkFailed { slot, id, error } => {
@@ -22,19 +26,20 @@ impl Event {
             Event::Listening { worker, address } => {
                 line.worker(worker).text("address", &address.to_string());
             }
+            Event::Message { worker, message } => {
+                line.worker(worker).message(message);
+            }
+            Event::Reply { request, result: Ok(message) } => {
+                line.raw("request", request).message(message);
+            }
+            Event::Reply { request, result: Err(error) } => {
+                line.raw("request", request).text("error", &format!("{error:?}"));
+            }
             Event::AllReady { pid, addresses, workers } => {
-                let addresses: Vec<String> =
-                    addresses.iter().map(|address| Quoted(&address.to_string()).to_string()).collect();
-                line.raw("pid", pid)
-                    .raw("addresses", format_args!("[{}]", addresses.join(",")))
-                    .raw("workers", workers);
+                line.raw("pid", pid).addresses(addresses).raw("workers", workers);
             }
             Event::Exit { worker, status, cause, uptime } => {
-                line.worker(worker)
-                    .number_or_null("code", status.code())
-                    .number_or_null("signal", status.signal().map(|signal| signal.as_raw()))
-                    .text("cause", cause.word())
-                    .raw("uptime_ms", uptime.as_millis());
+                line.worker(worker).status(*status).text("cause", cause.word()).raw("uptime_ms", uptime.as_millis());
             }
             Event::Backoff { slot, delay, deaths } => {
                 line.raw("slot", slot).raw("delay_ms", delay.as_millis()).raw("deaths", deaths);
@@ -53,6 +58,9 @@ impl Event {
             Event::Online(_) => "online",
             Event::Listening { .. } => "listening",
             Event::Ready(_) => "ready",
+            Event::Message { .. } => "message",
+            Event::Reply { .. } => "reply",
+            Event::Writable(_) => "writable",
             Event::AllReady { .. } => "all_ready",
             Event::Disconnect(_) => "disconnect",
             Event::Exit { .. } => "exit",
@@ -117,6 +125,20 @@ impl Object {
         self.raw("slot", worker.slot).raw("id", worker.id).raw("pid", worker.pid)
     }
 
+    fn status(&mut self, status: ExitStatus) -> &mut Self {
+        let signal = status.signal().map(|signal| signal.as_raw());
+        self.number_or_null("code", status.code()).number_or_null("signal", signal)
+    }
+
+    fn addresses(&mut self, addresses: &[Address]) -> &mut Self {
+        let addresses: Vec<String> = addresses.iter().map(|address| Quoted(&address.to_string()).to_string()).collect();
+        self.raw("addresses", format_args!("[{}]", addresses.join(",")))
+    }
+
+    fn message(&mut self, message: &Message) -> &mut Self {
+        self.raw("bytes", message.bytes.len()).raw("fds", message.fds.len())
+    }
+
     fn close(mut self) -> String {
         self.0.push('}');
         self.0
@@ -147,7 +169,6 @@ mod tests {
     use super::*;
     use crate::{
         error::{Error, Kind},
-        event::{Address, ExitStatus},
         id::{Slot, WorkerId},
     };
 

@@ -4,6 +4,7 @@
 
 mod address;
 mod json;
+mod message;
 mod status;
 
 use std::{
@@ -12,18 +13,20 @@ use std::{
 };
 
 pub use address::Address;
+pub use message::Message;
 pub use status::ExitStatus;
 
 use crate::{
-    error::Error,
-    id::{Slot, WorkerId},
+    error::{Error, Result},
+    id::{RequestId, Slot, WorkerId},
 };
 
 /// What happened in the cluster; pulled with [`Master::next_event`](crate::Master::next_event) or
 /// [`Master::wait`](crate::Master::wait), or handed to the closure of [`Cluster::run_with`](crate::Cluster::run_with).
 ///
 /// **Order** per worker: `Fork` < `Online` < `Listening`* < `Ready` < `Disconnect` < `Exit`. A worker that dies early
-/// skips steps, but the last two come exactly once for every `Fork`.
+/// skips steps, but the last two come exactly once for every `Fork`. What it sends comes between `Online` and
+/// `Disconnect`, in its order, its messages among its steps; what it sent before it died comes, too.
 ///
 /// ```no_run
 /// use mio_cluster::{Cluster, Event};
@@ -72,6 +75,24 @@ pub enum Event {
         /// How many workers were started.
         workers: usize,
     },
+    /// The worker has sent something.
+    Message {
+        /// Who.
+        worker: WorkerRef,
+        /// What.
+        message: Message,
+    },
+    /// What has become of a [`request`](crate::Master::request); exactly once for each.
+    Reply {
+        /// Which one.
+        request: RequestId,
+        /// The reply; or that it did not come in time ([`is_timed_out`](Error::is_timed_out)), or that the worker has
+        /// ended ([`is_gone`](Error::is_gone)).
+        result: Result<Message>,
+    },
+    /// There is room again for messages to this worker, after it has refused one
+    /// ([`is_would_block`](Error::is_would_block)).
+    Writable(WorkerRef),
     /// The worker's channel closed, whatever the reason.
     Disconnect(WorkerRef),
     /// The process has ended and was reaped.
@@ -243,13 +264,19 @@ pub enum State {
 /// }
 /// ```
 #[non_exhaustive]
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum WorkerEvent {
     /// Take no new connections, finish those accepted, and return.
     Drain {
         /// After this the master sends SIGTERM, later SIGKILL.
         within: Duration,
     },
+    /// The master has sent something. If it [wants a reply](Message::wants_reply), answer by
+    /// [`Worker::reply`](crate::Worker::reply).
+    Message(Message),
+    /// There is room again for messages to the master, after it has refused one
+    /// ([`is_would_block`](Error::is_would_block)).
+    Writable,
     /// Open log files anew: they were rotated.
     ReopenLogs,
     /// The master's end of the channel is closed. With fork the worker is killed along with its master, so this is

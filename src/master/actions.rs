@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{End, Master, TARGET, crew::Child, fork, reactor::Ready};
+use super::{End, Master, TARGET, crew::Child, fork, messages::weight, reactor::Ready};
 use crate::{
     birth::Birth,
     channel::Channel,
@@ -37,9 +37,14 @@ impl Master {
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
         }
-        self.reactor.arm(self.supervisor.poll_timeout(), now)?;
+        self.set_alarm(now)?;
         let awaited = !self.events.is_empty() || matches!(self.end, End::Result(Err(_)));
         self.reactor.ring(awaited)
+    }
+
+    pub(super) fn set_alarm(&mut self, now: Instant) -> Result<()> {
+        let deadlines = [self.supervisor.poll_timeout(), self.requests.deadline(), self.held_until(now)];
+        self.reactor.arm(deadlines.into_iter().flatten().min(), now)
     }
 
     fn spawn(&mut self, now: Instant, slot: Slot, id: WorkerId) {
@@ -75,7 +80,7 @@ impl Master {
         }
         let (mut ours, theirs) = Channel::pair()?;
         let seat = self.seats.take(slot, id).ok_or(io::Error::from(io::ErrorKind::StorageFull))?;
-        seat.add_frame();
+        ours.count_frames(seat.share());
         let hello = ours.send(&Frame::hello(LAYOUT, self.process), &[]);
         match hello.map_err(Refused::System).and_then(|()| fork::fork()) {
             Ok(Forked::Child) => self.be_born(slot, id, theirs, seat),
@@ -94,6 +99,7 @@ impl Master {
 
     /// In the child.
     fn be_born(&mut self, slot: Slot, id: WorkerId, channel: Channel, seat: Seat) -> ! {
+        self.forget_descriptors();
         let birth = Birth {
             slot,
             id,
@@ -148,6 +154,10 @@ impl Master {
         if !child.seat().is_aware() {
             return self.supervisor.handle_deaf(now, id);
         }
+        // What it does not read cannot tell it; its handler of SIGTERM does, and wakes it.
+        if child.is_stuck() {
+            return self.signal(id, Signal::TERM, Why::Stuck);
+        }
         let leaving = child.seat().is_draining();
         child.seat().drain();
         match child.send(&Frame::Drain { within }, &[]) {
@@ -197,7 +207,19 @@ impl Master {
 
     fn emit(&mut self, now: Instant, event: Event) {
         self.report.event(now, &event, self.crew.len());
+        self.laden += weight(&event);
         self.events.push_back(event);
+    }
+
+    /// In the child: those of messages that the program has not taken yet are the master's. Only read, as memory that is
+    /// written must be copied.
+    fn forget_descriptors(&mut self) {
+        let queued = self.supervisor.events_mut().chain(&mut self.events);
+        for event in queued {
+            if let Event::Message { message, .. } | Event::Reply { result: Ok(message), .. } = event {
+                drop(std::mem::take(&mut message.fds));
+            }
+        }
     }
 
     /// The last action: ports and signals are given back.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, os::fd::BorrowedFd};
 use super::TARGET;
 use crate::{
     channel::Channel,
-    event::ExitStatus,
+    event::{ExitStatus, WorkerRef},
     id::{Signal, Slot, WorkerId},
     scoreboard::Seat,
     sys::{pidfd::PidFd, reap},
@@ -22,13 +22,15 @@ pub(super) struct Child {
     seat: Seat,
     /// `None` once the worker has closed its end.
     pub(super) channel: Option<Channel>,
+    /// Its channel is watched for room, too.
+    pub(super) awaits_room: bool,
     /// It has sent something that is no frame; said once.
     pub(super) garbles: bool,
 }
 
 impl Child {
     pub(super) fn new(slot: Slot, pid: u32, pidfd: PidFd, channel: Channel, seat: Seat) -> Self {
-        Self { slot, pid, pidfd, seat, channel: Some(channel), garbles: false }
+        Self { slot, pid, pidfd, seat, channel: Some(channel), awaits_room: false, garbles: false }
     }
 
     pub(super) fn slot(&self) -> Slot {
@@ -54,8 +56,16 @@ impl Child {
     /// **Errors**: the worker has closed its end, or reads nothing and its queue is full.
     pub(super) fn send(&mut self, frame: &Frame, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let Some(channel) = &mut self.channel else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        self.seat.add_frame();
-        channel.send(frame, descriptors).inspect_err(|_| self.seat.take_frame_back())
+        channel.send(frame, descriptors)
+    }
+
+    pub(super) fn worker(&self, id: WorkerId) -> WorkerRef {
+        WorkerRef { slot: self.slot, id, pid: self.pid }
+    }
+
+    /// It does not read what it is sent.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.channel.as_ref().is_some_and(Channel::is_stuck)
     }
 
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {

@@ -7,8 +7,14 @@ use std::{os::fd::OwnedFd, time::Instant};
 
 use super::{Master, TARGET, crew::Child, reactor::Ready, signals::Wish};
 use crate::{
-    channel::Incoming, error::Result, event::ExitStatus, id::WorkerId, net::door, supervisor::Surrender,
-    sys::owned::Owned, wire::Frame,
+    channel::Incoming,
+    error::Result,
+    event::{Event, ExitStatus},
+    id::WorkerId,
+    net::door,
+    supervisor::Surrender,
+    sys::owned::Owned,
+    wire::Frame,
 };
 
 impl Master {
@@ -33,7 +39,7 @@ impl Master {
                 }
                 Some(Wish::ReopenLogs) => {
                     log::info!(target: TARGET, "received {signal}: the workers are told to reopen their logs");
-                    self.broadcast(&Frame::ReopenLogs);
+                    self.tell_all(&Frame::ReopenLogs);
                 }
                 Some(Wish::NotYet(what)) => {
                     log::warn!(target: TARGET, "{signal} ignored: {what} is not available in this version")
@@ -47,15 +53,14 @@ impl Master {
     /// At most `most` packets; the descriptor stays readable for the rest.
     fn take_packets(&mut self, now: Instant, id: WorkerId, most: usize) {
         for _ in 0..most {
+            if self.is_laden() && most < PACKETS_AT_EXIT {
+                break;
+            }
             let Some(child) = self.crew.get_mut(&id) else { return };
             let Some(channel) = &mut child.channel else { return };
             match channel.recv(&mut self.buffer) {
-                Ok(Incoming::Frame(frame, descriptors)) => self.hear(now, id, frame, descriptors),
+                Ok(Incoming::Frame(frame, descriptors, announced)) => self.hear(now, id, frame, descriptors, announced),
                 Ok(Incoming::Part) => {}
-                Ok(Incoming::LostDescriptors(Frame::Listen { address })) => {
-                    self.answer(id, &Frame::Refused { address, lost: true, reason: String::new() });
-                }
-                Ok(Incoming::LostDescriptors(_)) => {}
                 Ok(Incoming::Malformed(malformed)) => self.garbled(id, &malformed.to_string()),
                 Ok(Incoming::Empty) => break,
                 Ok(Incoming::Closed) => return self.hang_up(now, id),
@@ -91,17 +96,20 @@ impl Master {
         self.supervisor.handle_exited(now, id, status);
     }
 
-    fn hear(&mut self, now: Instant, id: WorkerId, frame: Frame, descriptors: Vec<OwnedFd>) {
+    fn hear(&mut self, now: Instant, id: WorkerId, frame: Frame, descriptors: Vec<OwnedFd>, announced: usize) {
         match frame {
             // A forked worker speaks the master's own version.
             Frame::Hello { .. } => self.supervisor.handle_online(now, id),
+            Frame::Listen { address } if descriptors.len() < announced => {
+                self.answer(id, &Frame::Refused { address, lost: true, reason: String::new() });
+            }
             Frame::Listen { address } => self.open(now, id, address, descriptors),
             Frame::Ready => self.supervisor.handle_ready(now, id),
             Frame::Leaving => self.supervisor.handle_leaving(now, id),
             Frame::Opened { address } => self.opened(now, id, address),
             Frame::Closed { address } => self.supervisor.handle_closed(now, id, usize::from(address)),
-            // Of a later version.
-            Frame::Message { .. } => {}
+            Frame::Message { purpose, bytes } => self.hear_message(now, id, purpose, bytes, descriptors, announced),
+            Frame::Batch { messages } => self.hear_messages(now, id, messages),
             Frame::Granted { .. } | Frame::Refused { .. } | Frame::Drain { .. } | Frame::ReopenLogs => {
                 self.garbled(id, "a statement that only a master makes");
             }
@@ -148,7 +156,7 @@ impl Master {
         self.garbled(id, &format!("there is no address number {index}"));
     }
 
-    fn broadcast(&mut self, frame: &Frame) {
+    fn tell_all(&mut self, frame: &Frame) {
         let ids: Vec<WorkerId> = self.crew.keys().copied().collect();
         ids.into_iter().for_each(|id| self.answer(id, frame));
     }
@@ -162,16 +170,27 @@ impl Master {
         self.flush(id);
     }
 
-    /// Sends what is queued and waits for room only while something is.
+    /// Sends what is queued, and tells the program if there is room again.
     pub(super) fn flush(&mut self, id: WorkerId) {
         let Some(channel) = self.crew.get_mut(&id).and_then(|child| child.channel.as_mut()) else { return };
-        let waited = channel.wants_write();
         if let Err(error) = channel.flush() {
             log::debug!(target: TARGET, "telling worker {id}: {error}");
         }
+        if channel.has_room_again() {
+            if let Some(worker) = self.crew.get(&id).map(|child| child.worker(id)) {
+                self.supervisor.announce(Event::Writable(worker));
+            }
+        }
+        self.watch(id);
+    }
+
+    /// Waits for room only while something is queued.
+    pub(super) fn watch(&mut self, id: WorkerId) {
+        let Some(child) = self.crew.get_mut(&id) else { return };
+        let Some(channel) = &child.channel else { return };
         let waits = channel.wants_write();
-        if waited || waits {
-            if let Err(error) = self.reactor.watch_write(&*channel, Ready::Channel(id), waits) {
+        if std::mem::replace(&mut child.awaits_room, waits) != waits {
+            if let Err(error) = self.reactor.watch_write(channel, Ready::Channel(id), waits) {
                 log::error!(target: TARGET, "watching the channel of worker {id}: {error}");
             }
         }
@@ -182,15 +201,16 @@ impl Master {
         if let Err(error) = self.reactor.remove(&channel) {
             log::error!(target: TARGET, "forgetting the channel of worker {id}: {error}");
         }
+        self.forsake_requests(id);
         self.supervisor.handle_channel_closed(now, id);
     }
 
-    fn garbled(&mut self, id: WorkerId, what: &str) {
+    pub(super) fn garbled(&mut self, id: WorkerId, what: &str) {
         self.once(id, &format!("worker {id} sent {what}; it is ignored, and so is more of the kind"));
     }
 
     /// Warns of what a worker sent, but a worker cannot fill the log.
-    fn once(&mut self, id: WorkerId, text: &str) {
+    pub(super) fn once(&mut self, id: WorkerId, text: &str) {
         let Some(child) = self.crew.get_mut(&id) else { return };
         if !std::mem::replace(&mut child.garbles, true) {
             log::warn!(target: TARGET, "{text} (pid {})", child.pid());

@@ -9,8 +9,10 @@ mod actions;
 mod crew;
 mod custody;
 mod inputs;
+mod messages;
 mod reactor;
 mod report;
+mod requests;
 mod signals;
 
 use std::{
@@ -23,8 +25,10 @@ use std::{
 use self::{
     crew::Crew,
     custody::Custody,
+    messages::weight,
     reactor::{Reactor, Ready},
     report::Report,
+    requests::Requests,
     signals::Signals,
 };
 use crate::{
@@ -79,6 +83,11 @@ pub struct Master {
     seats: Seats,
     buffer: Buffer,
     events: VecDeque<Event>,
+    /// The weight of the messages among them.
+    laden: usize,
+    requests: Requests,
+    /// Workers for whom a message is held.
+    holding: Vec<WorkerId>,
     /// The last `dispatch` stopped before all was done.
     unfinished: bool,
     end: End,
@@ -137,6 +146,9 @@ impl Master {
             seats,
             buffer: Buffer::default(),
             events: VecDeque::new(),
+            laden: 0,
+            requests: Requests::new(),
+            holding: Vec::new(),
             unfinished: false,
             end: End::NotYet,
             launch: Some(launch),
@@ -187,7 +199,12 @@ impl Master {
             let idle = ready.iter().all(|ready| *ready == Ready::Turn);
             self.take_in(now, &ready)?;
             self.supervisor.handle_timeout(now);
+            self.end_requests(now);
+            self.send_due();
             self.act(now)?;
+            if self.is_laden() {
+                break;
+            }
             if idle {
                 self.unfinished = false;
                 break;
@@ -200,8 +217,10 @@ impl Master {
     /// stays readable until then, and a cluster without workers ends when there is none left to take.
     pub fn next_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
+            self.laden -= weight(&event);
             return Some(event);
         }
+        self.end_turn();
         self.supervisor.handle_idle();
         if let Err(error) = self.act(Instant::now()) {
             log::error!(target: TARGET, "{error:#}");

@@ -72,6 +72,7 @@ impl Report {
                 let (all, on) = (count(*workers, "worker"), on(addresses));
                 log::info!(target: TARGET, "all ready after {took:.1?}: {all}{on}");
             }
+            Event::Message { .. } | Event::Reply { .. } | Event::Writable(_) => {}
             Event::Disconnect(worker) => log::debug!(target: TARGET, "{worker} has closed its channel"),
             Event::Exit { worker, status, cause, uptime } => self.exit(worker, *status, *cause, *uptime),
             Event::Backoff { slot, delay, deaths } => {
@@ -126,7 +127,7 @@ impl Report {
                 log::warn!(target: TARGET, "{who} has not ended within {within:?} of SIGTERM: it gets SIGKILL");
             }
             // Said along with the exit, or with the stop.
-            Why::Program | Why::Deaf | Why::NotReady | Why::AtOnce => {}
+            Why::Program | Why::Deaf | Why::Stuck | Why::NotReady | Why::AtOnce => {}
         }
     }
 

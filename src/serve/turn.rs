@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    event::Address,
-    id::{Slot, WorkerId},
+    event::{Address, Message},
+    id::{RequestId, Slot, WorkerId},
     scoreboard::{self, Row},
     worker::{Worker, WorkerHandle},
 };
@@ -137,6 +137,21 @@ impl Turn<'_> {
     /// ```
     pub fn ready(&self) -> Result<()> {
         self.hub.handle.ready()
+    }
+
+    /// Sends a message to the master, see [`Worker::send`]. Small ones share a packet: one per request costs next to
+    /// nothing.
+    ///
+    /// **Errors**: as there.
+    pub fn send(&self, message: impl Into<Message>) -> Result<()> {
+        self.hub.handle.send(message)
+    }
+
+    /// Replies to the master, see [`Worker::reply`].
+    ///
+    /// **Errors**: as there.
+    pub fn reply(&self, to: RequestId, message: impl Into<Message>) -> Result<()> {
+        self.hub.handle.reply(to, message)
     }
 
     /// "I am leaving", see [`Worker::disconnect`]: the worker drains, and `serve` returns after that.

@@ -21,6 +21,7 @@ mod post;
 mod process;
 mod requests;
 mod restart;
+mod said;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,8 @@ pub(crate) enum Why {
     Program,
     /// The worker cannot be asked to drain.
     Deaf,
+    /// It is asked to drain by a signal, for it does not read its channel.
+    Stuck,
     /// It has not finished in time.
     DrainOverdue,
     /// It got SIGTERM and has not ended in time.

@@ -1,6 +1,7 @@
 //! From packets to frames: the side that must not trust what it reads.
 
-use super::{Frame, HEADER, MESSAGE_MAX, MORE, Malformed, PACKET_MAX, frame::Kind};
+use super::{Frame, HEADER, MESSAGE_MAX, MORE, Malformed, PACKET_MAX, Purpose, batch, frame::Kind};
+use crate::id::RequestId;
 use std::{mem, time::Duration};
 
 /// Turns the packets of one peer into frames, in their order.
@@ -19,22 +20,45 @@ pub(crate) enum Descriptors {
     Lost,
 }
 
+/// What a packet has led to.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// A frame is complete; so many descriptors were announced for it.
+    Frame(Frame, usize),
+    /// A message has begun, or goes on; the descriptors of its first packet belong to it.
+    Part,
+    /// The packet belongs to a message that is skipped.
+    Skipped,
+}
+
 #[derive(Default, Debug)]
 enum Partial {
     #[default]
     None,
-    Collecting(Vec<u8>),
+    Collecting {
+        purpose: Purpose,
+        descriptors: usize,
+        bytes: Vec<u8>,
+    },
     /// Until the last part of a message whose other parts were bad.
     Skipping,
 }
 
+/// The header of a packet.
+struct Header {
+    kind: Kind,
+    more: bool,
+    descriptors: usize,
+    token: u32,
+}
+
 impl Assembler {
-    /// `None`: more packets are needed. A frame whose descriptors are [`Descriptors::Lost`] is returned all the same,
-    /// if it should have had any: whoever holds the descriptors must say to the peer that they did not arrive.
-    pub(crate) fn push(&mut self, packet: &[u8], descriptors: Descriptors) -> Result<Option<Frame>, Malformed> {
+    /// A frame whose descriptors are [`Descriptors::Lost`] is returned all the same, if it should have had any: whoever
+    /// holds the descriptors must say that they did not arrive.
+    pub(crate) fn push(&mut self, packet: &[u8], descriptors: Descriptors) -> Result<Progress, Malformed> {
         match open(packet) {
-            Ok((Kind::Message, more, body)) => self.part(more, body, descriptors),
-            Ok((kind, _more, body)) => self.whole(kind, body, descriptors).map(Some),
+            Ok((header, body)) if header.kind.is_message() => self.part(&header, body, descriptors),
+            Ok((header, body)) => self.whole(&header, body, descriptors),
             Err(malformed) => {
                 self.give_up();
                 Err(malformed)
@@ -42,76 +66,105 @@ impl Assembler {
         }
     }
 
-    fn part(&mut self, more: bool, body: &[u8], descriptors: Descriptors) -> Result<Option<Frame>, Malformed> {
-        let rest = if more { Partial::Skipping } else { Partial::None };
-        let mut bytes = match mem::replace(&mut self.message, rest) {
-            Partial::None => Vec::new(),
-            Partial::Collecting(bytes) => bytes,
-            Partial::Skipping => return Ok(None),
+    fn part(&mut self, header: &Header, body: &[u8], found: Descriptors) -> Result<Progress, Malformed> {
+        let rest = if header.more { Partial::Skipping } else { Partial::None };
+        let purpose = header.purpose();
+        let (purpose, descriptors, mut bytes) = match mem::replace(&mut self.message, rest) {
+            Partial::Skipping => return Ok(Progress::Skipped),
+            Partial::None => (purpose?, header.check_descriptors(found)?, Vec::new()),
+            Partial::Collecting { purpose: begun, descriptors, bytes } => {
+                if begun != purpose? {
+                    return Err(Malformed::Interrupted(header.kind));
+                }
+                header.check_no_descriptors(found)?;
+                (begun, descriptors, bytes)
+            }
         };
-        check_descriptors(Kind::Message, descriptors)?;
-        if more && body.is_empty() {
+        if header.more && body.is_empty() {
             return Err(Malformed::EmptyPart);
         }
         if bytes.len() + body.len() > MESSAGE_MAX {
             return Err(Malformed::MessageTooLarge);
         }
         bytes.extend_from_slice(body);
-        if !more {
-            return Ok(Some(Frame::Message { bytes }));
+        if !header.more {
+            return Ok(Progress::Frame(Frame::Message { purpose, bytes }, descriptors));
         }
-        self.message = Partial::Collecting(bytes);
-        Ok(None)
+        self.message = Partial::Collecting { purpose, descriptors, bytes };
+        Ok(Progress::Part)
     }
 
-    fn whole(&mut self, kind: Kind, body: &[u8], descriptors: Descriptors) -> Result<Frame, Malformed> {
-        if matches!(self.message, Partial::Collecting(_)) {
+    fn whole(&mut self, header: &Header, body: &[u8], found: Descriptors) -> Result<Progress, Malformed> {
+        if matches!(self.message, Partial::Collecting { .. }) {
             self.give_up();
-            return Err(Malformed::Interrupted(kind));
+            return Err(Malformed::Interrupted(header.kind));
         }
-        check_descriptors(kind, descriptors)?;
-        decode(kind, body)
+        let descriptors = header.check_descriptors(found)?;
+        if header.token != 0 {
+            return Err(Malformed::WrongToken(header.kind));
+        }
+        Ok(Progress::Frame(decode(header.kind, body)?, descriptors))
     }
 
     fn give_up(&mut self) {
-        if matches!(self.message, Partial::Collecting(_)) {
+        if matches!(self.message, Partial::Collecting { .. }) {
             self.message = Partial::Skipping;
         }
     }
 }
 
-/// The kind of a packet, its MORE flag and its body.
-fn open(packet: &[u8]) -> Result<(Kind, bool, &[u8]), Malformed> {
+impl Header {
+    fn purpose(&self) -> Result<Purpose, Malformed> {
+        let wrong = Malformed::WrongToken(self.kind);
+        match (self.kind, RequestId::from_raw(self.token)) {
+            (Kind::Message, None) => Ok(Purpose::Plain),
+            (Kind::Request, Some(id)) => Ok(Purpose::Request(id)),
+            (Kind::Reply, Some(id)) => Ok(Purpose::Reply(id)),
+            (_, _) => Err(wrong),
+        }
+    }
+
+    /// How many were announced, if all of them have come, or some were lost.
+    fn check_descriptors(&self, found: Descriptors) -> Result<usize, Malformed> {
+        let Self { kind, descriptors: announced, .. } = *self;
+        let belong = kind.descriptors().contains(&announced);
+        match found {
+            Descriptors::Arrived(number) if belong && number == announced => Ok(announced),
+            Descriptors::Lost if belong && announced > 0 => Ok(announced),
+            Descriptors::Arrived(_) | Descriptors::Lost => Err(Malformed::Descriptors { kind, announced, found }),
+        }
+    }
+
+    /// Those of a message came with its first part.
+    fn check_no_descriptors(&self, found: Descriptors) -> Result<(), Malformed> {
+        let Self { kind, descriptors: announced, .. } = *self;
+        match (announced, found) {
+            (0, Descriptors::Arrived(0)) => Ok(()),
+            (_, Descriptors::Arrived(_) | Descriptors::Lost) => Err(Malformed::Descriptors { kind, announced, found }),
+        }
+    }
+}
+
+fn open(packet: &[u8]) -> Result<(Header, &[u8]), Malformed> {
     if packet.is_empty() {
         return Err(Malformed::Empty);
     }
     if packet.len() > PACKET_MAX {
         return Err(Malformed::PacketTooLarge);
     }
-    let Some((&[kind, flags, reserved @ ..], body)) = packet.split_first_chunk::<HEADER>() else {
+    let Some((&[kind, flags, low, high, token @ ..], body)) = packet.split_first_chunk::<HEADER>() else {
         return Err(Malformed::ShortHeader(packet.len()));
     };
     let kind = Kind::from_byte(kind).ok_or(Malformed::UnknownKind(kind))?;
     if flags & !MORE != 0 {
         return Err(Malformed::UnknownFlags(flags));
     }
-    if reserved.iter().any(|&byte| byte != 0) {
-        return Err(Malformed::ReservedInUse);
-    }
     let more = flags & MORE != 0;
-    if more && kind != Kind::Message {
+    if more && !kind.is_message() {
         return Err(Malformed::CannotBeSplit(kind));
     }
-    Ok((kind, more, body))
-}
-
-fn check_descriptors(kind: Kind, found: Descriptors) -> Result<(), Malformed> {
-    let expected = kind.descriptors();
-    match found {
-        Descriptors::Arrived(number) if number == expected => Ok(()),
-        Descriptors::Lost if expected > 0 => Ok(()),
-        Descriptors::Arrived(_) | Descriptors::Lost => Err(Malformed::Descriptors { kind, expected, found }),
-    }
+    let descriptors = usize::from(u16::from_le_bytes([low, high]));
+    Ok((Header { kind, more, descriptors, token: u32::from_le_bytes(token) }, body))
 }
 
 fn decode(kind: Kind, body: &[u8]) -> Result<Frame, Malformed> {
@@ -126,7 +179,9 @@ fn decode(kind: Kind, body: &[u8]) -> Result<Frame, Malformed> {
         Kind::Ready => exactly(kind, body).map(|[]| Frame::Ready)?,
         Kind::Leaving => exactly(kind, body).map(|[]| Frame::Leaving)?,
         Kind::ReopenLogs => exactly(kind, body).map(|[]| Frame::ReopenLogs)?,
-        Kind::Message => Frame::Message { bytes: body.to_vec() },
+        Kind::Batch => Frame::Batch { messages: batch::messages(body)? },
+        // These are put together from their parts.
+        Kind::Message | Kind::Request | Kind::Reply => return Err(Malformed::UnknownKind(kind as u8)),
     })
 }
 

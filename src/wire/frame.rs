@@ -1,7 +1,8 @@
 //! What master and worker say to each other, and how it is written into packets.
 
-use super::{BODY_MAX, HEADER, MESSAGE_MAX, MORE, PROTOCOL_MAJOR, PROTOCOL_MINOR};
-use std::{borrow::Cow, fmt, time::Duration};
+use super::{BODY_MAX, DESCRIPTORS_MAX, HEADER, MESSAGE_MAX, MORE, PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use crate::id::RequestId;
+use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
 /// One statement. Addresses are indexes into the list that both sides have known since before the fork.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,8 +27,21 @@ pub(crate) enum Frame {
     Drain { within: Duration },
     /// Master: "open your log files anew".
     ReopenLogs,
-    /// Both ways: the user's own bytes, the only frame that may take several packets.
-    Message { bytes: Vec<u8> },
+    /// Both ways: the user's own bytes, with any number of descriptors; the only frame that may take several packets.
+    Message { purpose: Purpose, bytes: Vec<u8> },
+    /// Both ways: several messages without descriptors and without a request, in their order. Written by
+    /// [`Batch`](super::Batch).
+    Batch { messages: Vec<Vec<u8>> },
+}
+
+/// What a message is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    Plain,
+    /// It wants a reply.
+    Request(RequestId),
+    /// It is one.
+    Reply(RequestId),
 }
 
 /// The first byte of a packet. The numbers are part of the protocol: never reused, never renumbered.
@@ -45,12 +59,17 @@ pub(crate) enum Kind {
     ReopenLogs = 9,
     Message = 10,
     Opened = 11,
+    Request = 12,
+    Reply = 13,
+    Batch = 14,
 }
 
 /// The packets of one frame, in the order in which they must be sent. Descriptors travel with the first.
 #[derive(Clone, Debug)]
 pub(crate) struct Packets<'a> {
     kind: Kind,
+    token: u32,
+    descriptors: u16,
     body: Cow<'a, [u8]>,
     /// Packets written so far, and bytes of `body` in them.
     written: usize,
@@ -67,8 +86,9 @@ impl Frame {
         Self::Hello { major: PROTOCOL_MAJOR, minor: PROTOCOL_MINOR, layout, pid }
     }
 
-    /// A `reason` too long for one packet is cut.
-    pub(crate) fn encode(&self) -> Result<Packets<'_>, TooLarge> {
+    /// For as many descriptors as will travel with it. A `reason` too long for one packet is cut.
+    pub(crate) fn encode(&self, descriptors: usize) -> Result<Packets<'_>, TooLarge> {
+        debug_assert!(self.kind().descriptors().contains(&descriptors));
         let body: Cow<'_, [u8]> = match self {
             Self::Hello { major, minor, layout, pid } => {
                 [&major.to_le_bytes()[..], &minor.to_le_bytes(), &layout.to_le_bytes(), &pid.to_le_bytes()]
@@ -85,10 +105,17 @@ impl Frame {
             }
             Self::Drain { within } => milliseconds(*within).to_le_bytes().to_vec().into(),
             Self::Ready | Self::Leaving | Self::ReopenLogs => Cow::Borrowed(&[]),
-            Self::Message { bytes } if bytes.len() > MESSAGE_MAX => return Err(TooLarge(bytes.len())),
-            Self::Message { bytes } => bytes.into(),
+            Self::Message { bytes, .. } if bytes.len() > MESSAGE_MAX => return Err(TooLarge(bytes.len())),
+            Self::Message { bytes, .. } => bytes.into(),
+            Self::Batch { messages } => super::batch::body(messages).into(),
         };
-        Ok(Packets { kind: self.kind(), body, written: 0, at: 0 })
+        let descriptors = u16::try_from(descriptors).unwrap_or(u16::MAX);
+        Ok(Packets { kind: self.kind(), token: self.token(), descriptors, body, written: 0, at: 0 })
+    }
+
+    /// What the program sends, as much as it likes; everything else is the library's.
+    pub(crate) fn is_the_programs(&self) -> bool {
+        self.kind().is_message()
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -103,7 +130,20 @@ impl Frame {
             Self::Refused { .. } => Kind::Refused,
             Self::Drain { .. } => Kind::Drain,
             Self::ReopenLogs => Kind::ReopenLogs,
-            Self::Message { .. } => Kind::Message,
+            Self::Message { purpose: Purpose::Plain, .. } => Kind::Message,
+            Self::Message { purpose: Purpose::Request(_), .. } => Kind::Request,
+            Self::Message { purpose: Purpose::Reply(_), .. } => Kind::Reply,
+            Self::Batch { .. } => Kind::Batch,
+        }
+    }
+
+    fn token(&self) -> u32 {
+        match self {
+            Self::Message { purpose: Purpose::Request(id) | Purpose::Reply(id), .. } => id.as_u32(),
+            Self::Message { purpose: Purpose::Plain, .. } | Self::Batch { .. } => 0,
+            Self::Hello { .. } | Self::Listen { .. } | Self::Opened { .. } | Self::Closed { .. } => 0,
+            Self::Ready | Self::Leaving | Self::Granted { .. } | Self::Refused { .. } => 0,
+            Self::Drain { .. } | Self::ReopenLogs => 0,
         }
     }
 }
@@ -113,10 +153,11 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 
-    /// How many descriptors travel with the first packet.
-    pub(crate) fn descriptors(self) -> usize {
+    /// How many descriptors may travel with the first packet.
+    pub(crate) fn descriptors(self) -> RangeInclusive<usize> {
         match self {
-            Self::Listen => 1,
+            Self::Listen => 1..=1,
+            Self::Message | Self::Request | Self::Reply => 0..=DESCRIPTORS_MAX,
             Self::Hello
             | Self::Opened
             | Self::Closed
@@ -126,11 +167,16 @@ impl Kind {
             | Self::Refused
             | Self::Drain
             | Self::ReopenLogs
-            | Self::Message => 0,
+            | Self::Batch => 0..=0,
         }
     }
 
-    const ALL: [Self; 11] = [
+    /// The user's own, which may take several packets.
+    pub(super) fn is_message(self) -> bool {
+        matches!(self, Self::Message | Self::Request | Self::Reply)
+    }
+
+    const ALL: [Self; 14] = [
         Self::Hello,
         Self::Listen,
         Self::Closed,
@@ -142,6 +188,9 @@ impl Kind {
         Self::ReopenLogs,
         Self::Message,
         Self::Opened,
+        Self::Request,
+        Self::Reply,
+        Self::Batch,
     ];
 }
 
@@ -162,7 +211,8 @@ impl Iterator for Packets<'_> {
         let more = self.len() > 1;
         let part = &self.body[self.at..self.body.len().min(self.at + BODY_MAX)];
         let mut packet = Vec::with_capacity(HEADER + part.len());
-        packet.extend([self.kind as u8, if more { MORE } else { 0 }, 0, 0, 0, 0, 0, 0]);
+        let descriptors = if self.written == 0 { self.descriptors } else { 0 };
+        packet.extend(header(self.kind, if more { MORE } else { 0 }, descriptors, self.token));
         packet.extend(part);
         self.at += part.len();
         self.written += 1;
@@ -189,6 +239,11 @@ impl fmt::Display for TooLarge {
 }
 
 impl std::error::Error for TooLarge {}
+
+pub(super) fn header(kind: Kind, flags: u8, descriptors: u16, token: u32) -> [u8; HEADER] {
+    let ([a, b], [c, d, e, f]) = (descriptors.to_le_bytes(), token.to_le_bytes());
+    [kind as u8, flags, a, b, c, d, e, f]
+}
 
 /// The longest beginning of `text` that fits and ends between two characters.
 fn cut(text: &str, bytes: usize) -> &str {

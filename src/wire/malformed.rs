@@ -11,8 +11,8 @@ pub(crate) enum Malformed {
     ShortHeader(usize),
     UnknownKind(u8),
     UnknownFlags(u8),
-    /// The reserved bytes or the token are not 0.
-    ReservedInUse,
+    /// A token on a frame that pairs with no other, or none on one that must.
+    WrongToken(Kind),
     /// MORE on a frame that always fits into one packet.
     CannotBeSplit(Kind),
     WrongLength {
@@ -21,11 +21,14 @@ pub(crate) enum Malformed {
     },
     NotYesOrNo(u8),
     NotUtf8,
+    /// The header announces another number than the kind may have, or than has come.
     Descriptors {
         kind: Kind,
-        expected: usize,
+        announced: usize,
         found: Descriptors,
     },
+    /// A batch whose lengths do not fill it.
+    WrongBatch,
     /// A part that carries nothing and is not the last: such a message need never end.
     EmptyPart,
     MessageTooLarge,
@@ -41,19 +44,20 @@ impl fmt::Display for Malformed {
             Self::ShortHeader(length) => write!(f, "packet of {length} bytes, too short for a header"),
             Self::UnknownKind(kind) => write!(f, "unknown kind {kind}"),
             Self::UnknownFlags(flags) => write!(f, "unknown flags {flags:#04x}"),
-            Self::ReservedInUse => write!(f, "reserved header bytes that are not 0"),
+            Self::WrongToken(kind) => write!(f, "{kind:?} with a token that does not belong there, or without one"),
             Self::CannotBeSplit(kind) => write!(f, "{kind:?} that claims to go on in another packet"),
             Self::WrongLength { kind, body } => {
                 write!(f, "{kind:?} with a body of {body} bytes, which is the wrong length")
             }
             Self::NotYesOrNo(byte) => write!(f, "{byte} where only 0 or 1 may stand"),
             Self::NotUtf8 => write!(f, "text that is not UTF-8"),
-            Self::Descriptors { kind, expected, found: Descriptors::Arrived(found) } => {
-                write!(f, "{kind:?} with {found} descriptors instead of {expected}")
+            Self::Descriptors { kind, announced, found: Descriptors::Arrived(found) } => {
+                write!(f, "{kind:?} that announces {announced} descriptors and brings {found}")
             }
-            Self::Descriptors { kind, expected, found: Descriptors::Lost } => {
-                write!(f, "{kind:?} with more descriptors than could be received instead of {expected}")
+            Self::Descriptors { kind, announced, found: Descriptors::Lost } => {
+                write!(f, "{kind:?} that announces {announced} descriptors and brings more than could be received")
             }
+            Self::WrongBatch => write!(f, "batch whose lengths do not add up"),
             Self::EmptyPart => write!(f, "empty part in the middle of a message"),
             Self::MessageTooLarge => write!(f, "message of more than {MESSAGE_MAX} bytes"),
             Self::Interrupted(kind) => write!(f, "{kind:?} between two parts of a message"),

@@ -10,24 +10,29 @@
 //! |---|---|---|
 //! | 0 | kind | see [`Frame`] |
 //! | 1 | flags | bit 0 MORE: this message goes on in the next packet; the others are 0 |
-//! | 2–3 | reserved | 0 |
-//! | 4–7 | token | 0; will pair a request with its reply |
+//! | 2–3 | descriptors | how many travel with this packet |
+//! | 4–7 | token | pairs a request with its reply; else 0 |
 //! | 8… | body | the fields of the frame, in the order of their declaration |
 //!
 //! The header and the first ten bytes of `Hello`'s body are the same in every version to come, so that two versions can
 //! always tell each other apart.
 //!
-//! **Order.** The parts of a message follow each other without another frame in between. Where one part is bad, the
-//! rest of its message is skipped: a message arrives as it was sent or not at all.
+//! The body of `Batch` is one or more plain messages, each as its length in four bytes and its bytes.
+//!
+//! **Order.** The parts of a message follow each other without another frame in between, and its descriptors travel
+//! with the first. Where one part is bad, the rest of its message is skipped: a message arrives as it was sent or not
+//! at all.
 
 mod assembler;
+mod batch;
 mod frame;
 mod malformed;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use assembler::{Assembler, Descriptors};
-pub(crate) use frame::{Frame, Packets};
+pub(crate) use assembler::{Assembler, Descriptors, Progress};
+pub(crate) use batch::Batch;
+pub(crate) use frame::{Frame, Packets, Purpose, TooLarge};
 pub(crate) use malformed::Malformed;
 
 /// Unequal majors cannot work together: the worker ends with a clear error.
@@ -39,6 +44,8 @@ pub(crate) const PROTOCOL_MINOR: u16 = 0;
 pub(crate) const PACKET_MAX: usize = 64 * 1024;
 /// Bytes of one message, headers not counted: what one side may make the other hold in memory.
 pub(crate) const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+/// Descriptors of one message: the kernel's SCM_MAX_FD.
+pub(crate) const DESCRIPTORS_MAX: usize = 253;
 
 const HEADER: usize = 8;
 const BODY_MAX: usize = PACKET_MAX - HEADER;

@@ -157,7 +157,7 @@ impl Registration {
         let registered = match self.0.take() {
             Some((id, fd)) if id == runtime => fd,
             Some(_) | None => {
-                let watched = readiness::watch(control.poller());
+                let watched = readiness::watch(Arc::clone(control.poller()));
                 watched.map_err(|error| Error::system("registering the worker's descriptor in tokio", error))?
             }
         };

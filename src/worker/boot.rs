@@ -41,7 +41,15 @@ fn boot<R: WorkerExit>(birth: Birth, work: impl FnOnce(Worker) -> R, options: Op
     let (slot, id) = (birth.slot, birth.id);
     role::become_worker();
     match prepare(birth, options) {
-        Ok(Some(worker)) => run(slot, id, || work(worker).report()),
+        Ok(Some(worker)) => {
+            let handle = worker.handle();
+            let code = run(slot, id, || work(worker).report());
+            // A channel that is kept open until the end was not finished along with the worker.
+            if let Some(control) = handle.control() {
+                control.finish();
+            }
+            code
+        }
         Ok(None) => ORPHANED,
         Err(error) => {
             last_words(TARGET, format_args!("worker {id} (slot {slot}) could not start: {error:#}"));

@@ -26,29 +26,29 @@ use nix::{
 use super::{
     bell::{self, Bell, Wake},
     link::{Link, Peer, gone},
+    messages::NOTHING,
 };
 use crate::{
     birth::Birth,
-    channel::{Channel, Incoming},
     error::{Error, Kind, Result},
     event::WorkerEvent,
     net::Ports,
-    scoreboard::{LAYOUT, Seat},
+    scoreboard::Seat,
     sys::{owned::Owned, parent},
-    wire::{Frame, PROTOCOL_MAJOR},
+    wire::Frame,
 };
 
 pub(super) struct Control {
     poller: Arc<Owned<Epoll>>,
     seat: Seat,
-    drain_timeout: Duration,
+    pub(super) drain_timeout: Duration,
     /// Whose death is to be this process's, too; nobody's if it was not forked for this worker.
     parent: Option<u32>,
     /// The parent-death signal was set again.
     settled: AtomicBool,
     bell: Bell,
     /// Frames of the master that were read; the seat says how many there are.
-    heard: AtomicU64,
+    pub(super) heard: AtomicU64,
     /// `WorkerEvent::Drain` was queued; it comes once, whoever asked.
     told_to_drain: AtomicBool,
     /// The program uses `next_event`.
@@ -59,6 +59,10 @@ pub(super) struct Control {
     is_leaving: AtomicBool,
     /// Something waits for room in the channel.
     has_queued: AtomicBool,
+    /// The program's loop turns, so what is held will be sent.
+    pub(super) turns: AtomicBool,
+    /// When the alarm rings for messages that are held, or `NOTHING`; nanoseconds.
+    pub(super) held_until: AtomicU64,
     link: Mutex<Link>,
 }
 
@@ -99,6 +103,8 @@ impl Control {
             waiting_threads: AtomicUsize::new(0),
             is_leaving: AtomicBool::new(false),
             has_queued: AtomicBool::new(false),
+            turns: AtomicBool::new(false),
+            held_until: AtomicU64::new(NOTHING),
             link: Mutex::new(Link::new(peer)),
         })
     }
@@ -107,10 +113,8 @@ impl Control {
         &self.seat
     }
 
-    /// A share of the descriptor, for a runtime that watches it.
-    #[cfg(feature = "tokio")]
-    pub(super) fn poller(&self) -> Arc<Owned<Epoll>> {
-        Arc::clone(&self.poller)
+    pub(super) fn poller(&self) -> &Arc<Owned<Epoll>> {
+        &self.poller
     }
 
     /// A worker that starts a cluster of its own may have handed its `Worker` across that fork, where the descriptors
@@ -138,6 +142,8 @@ impl Control {
     /// Reads what has come; never blocks.
     pub(super) fn turn(&self) -> Result<()> {
         self.check_process()?;
+        self.turns.store(true, Ordering::Relaxed);
+        self.send_if_due();
         let mut link = self.link();
         if !self.seat.is_draining() || self.nobody_waits() {
             self.bell.silence()?;
@@ -150,6 +156,8 @@ impl Control {
     /// As `turn`, but only if something is known to have come, so that a busy loop pays a few loads for it and no
     /// system call.
     pub(super) fn turn_if_due(&self) -> Result<()> {
+        self.turns.store(true, Ordering::Relaxed);
+        self.send_if_due();
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
         let rings = self.bell.is_due();
@@ -180,12 +188,19 @@ impl Control {
         let event = link.events.pop_front();
         match event {
             Some(WorkerEvent::Drain { .. }) => self.bell.saw(bell::DRAIN),
+            Some(WorkerEvent::Message(_) | WorkerEvent::Writable) => {}
             Some(WorkerEvent::ReopenLogs | WorkerEvent::MasterGone) | None => {}
         }
-        if link.events.is_empty() {
-            self.bell.saw(bell::EVENTS);
-        }
+        self.unload(&mut link, event.as_ref());
         event
+    }
+
+    pub(super) fn ring(&self, what: u8) {
+        self.bell.ring(what);
+    }
+
+    pub(super) fn saw(&self, what: u8) {
+        self.bell.saw(what);
     }
 
     /// To the master; without one it goes nowhere.
@@ -245,56 +260,6 @@ impl Control {
         Ok(())
     }
 
-    fn read_all(&self, link: &mut Link) -> Result<()> {
-        match &mut link.peer {
-            Peer::Master { channel, .. } if channel.wants_write() => {
-                channel.flush().map_err(|error| Error::system("telling the master", error))?;
-                self.watch(channel)?;
-            }
-            Peer::Master { .. } | Peer::Gone | Peer::Nobody { .. } => {}
-        }
-        while let Peer::Master { .. } = link.peer {
-            match self.receive(link)? {
-                Incoming::Frame(frame, _) => self.understand(link, frame)?,
-                Incoming::Empty => break,
-                Incoming::Closed => self.gone(link),
-                Incoming::Part | Incoming::LostDescriptors(_) => {}
-                Incoming::Malformed(malformed) => return Err(unintelligible(&malformed)),
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn receive(&self, link: &mut Link) -> Result<Incoming> {
-        let incoming = link.receive()?;
-        match incoming {
-            Incoming::Frame(..) | Incoming::Malformed(_) | Incoming::LostDescriptors(_) => {
-                self.heard.fetch_add(1, Ordering::Relaxed);
-            }
-            Incoming::Part | Incoming::Empty | Incoming::Closed => {}
-        }
-        Ok(incoming)
-    }
-
-    pub(super) fn understand(&self, link: &mut Link, frame: Frame) -> Result<()> {
-        match frame {
-            Frame::Hello { major, layout, .. } if (major, layout) != (PROTOCOL_MAJOR, LAYOUT) => {
-                let text = format!(
-                    "the master speaks protocol {major}, layout {layout}, this worker {PROTOCOL_MAJOR}, {LAYOUT}: build both from one \
-                     version of the library"
-                );
-                return Err(Error::new(Kind::InvalidConfig, text));
-            }
-            Frame::Drain { within } => self.drain(link, within),
-            Frame::ReopenLogs => self.note(link, WorkerEvent::ReopenLogs),
-            // Answers to a request that failed meanwhile, statements that only a worker makes, and what a later version
-            // may send.
-            Frame::Hello { .. } | Frame::Granted { .. } | Frame::Refused { .. } | Frame::Message { .. } => {}
-            Frame::Listen { .. } | Frame::Opened { .. } | Frame::Closed { .. } | Frame::Ready | Frame::Leaving => {}
-        }
-        Ok(())
-    }
-
     /// SIGTERM and `disconnect` set the bit without a frame.
     pub(super) fn note_drain(&self, link: &mut Link) {
         if self.seat.is_draining() {
@@ -320,14 +285,14 @@ impl Control {
         }
     }
 
-    fn drain(&self, link: &mut Link, within: Duration) {
+    pub(super) fn drain(&self, link: &mut Link, within: Duration) {
         self.seat.drain();
         if !self.told_to_drain.swap(true, Ordering::Relaxed) {
             self.note(link, WorkerEvent::Drain { within });
         }
     }
 
-    fn note(&self, link: &mut Link, event: WorkerEvent) {
+    pub(super) fn note(&self, link: &mut Link, event: WorkerEvent) {
         // For a loop that never looks it would never fall silent.
         let drain = if matches!(event, WorkerEvent::Drain { .. }) && self.seat.is_aware() { bell::DRAIN } else { 0 };
         let taken = if self.takes_events.load(Ordering::Relaxed) { bell::EVENTS } else { 0 };
@@ -335,41 +300,23 @@ impl Control {
         self.bell.ring(drain | taken);
     }
 
-    pub(super) fn gone(&self, link: &mut Link) {
-        let peer = mem::replace(&mut link.peer, Peer::Gone);
-        self.note(link, WorkerEvent::MasterGone);
-        // Nobody is left to work for.
-        self.drain(link, self.drain_timeout);
-        // A closed channel is readable for ever; and somebody else may have a copy, so dropping it is not enough.
-        if let Peer::Master { channel, .. } = peer {
-            if let Err(error) = self.poller.delete(&channel) {
-                log::debug!(target: super::boot::TARGET, "forgetting the channel: {error}");
-            }
-        }
-    }
-
     pub(super) fn tell(&self, link: &mut Link, frame: &Frame) -> Result<()> {
         match &mut link.peer {
             Peer::Master { channel, .. } => {
                 channel.send(frame, &[]).map_err(|error| Error::system("telling the master", error))?;
-                self.watch(channel)
+                self.watch_peer(link)
             }
             Peer::Gone => Err(gone("telling the master")),
             Peer::Nobody { .. } => Ok(()),
         }
     }
 
-    /// After something was sent that did not go through `tell`.
-    pub(super) fn watch_peer(&self, link: &Link) -> Result<()> {
-        match &link.peer {
-            Peer::Master { channel, .. } if self.has_queued.load(Ordering::Relaxed) => self.watch(channel),
-            Peer::Master { .. } | Peer::Gone | Peer::Nobody { .. } => Ok(()),
-        }
-    }
-
     /// Waits for room in the channel only while something is queued.
-    fn watch(&self, channel: &Channel) -> Result<()> {
-        self.has_queued.store(channel.wants_write(), Ordering::Relaxed);
+    pub(super) fn watch_peer(&self, link: &Link) -> Result<()> {
+        let Peer::Master { channel, .. } = &link.peer else { return Ok(()) };
+        if self.has_queued.swap(channel.wants_write(), Ordering::Relaxed) == channel.wants_write() {
+            return Ok(());
+        }
         let write = if channel.wants_write() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
         let mut event = EpollEvent::new(EpollFlags::EPOLLIN | write, 0);
         self.poller.modify(channel, &mut event).map_err(|error| Error::system("watching the channel", error))
@@ -378,6 +325,14 @@ impl Control {
     pub(super) fn link(&self) -> MutexGuard<'_, Link> {
         // Every statement under the lock leaves the link consistent.
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if self.poller.is_ours() {
+            self.finish();
+        }
     }
 }
 
@@ -391,8 +346,4 @@ impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()
     }
-}
-
-pub(super) fn unintelligible(malformed: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::System, format!("the master sent what this version does not understand: {malformed}"))
 }

@@ -45,6 +45,10 @@ impl WorkerHandle {
         Self(Arc::downgrade(control))
     }
 
+    pub(super) fn control(&self) -> Option<Arc<Control>> {
+        self.0.upgrade()
+    }
+
     /// As [`Worker::ready`](crate::Worker::ready).
     pub(crate) fn ready(&self) -> Result<()> {
         match self.0.upgrade() {

@@ -15,12 +15,19 @@ use crate::{
     error::{Error, Kind, Result},
     event::WorkerEvent,
     net::Ports,
+    sys::alarm::Alarm,
 };
 
 pub(super) struct Link {
     pub(super) peer: Peer,
     buffer: Buffer,
     pub(super) events: VecDeque<WorkerEvent>,
+    /// The weight of the messages among them.
+    pub(super) laden: usize,
+    /// There is more to read, which waits until the program has taken these.
+    pub(super) is_behind: bool,
+    /// For messages that are held; made when the first one is.
+    pub(super) alarm: Option<Alarm>,
     /// Addresses with a live listener.
     pub(super) open: Vec<u16>,
     pub(super) bare: BareSockets,
@@ -45,6 +52,9 @@ impl Link {
             peer,
             buffer: Buffer::default(),
             events: VecDeque::new(),
+            laden: 0,
+            is_behind: false,
+            alarm: None,
             open: Vec::new(),
             bare: BareSockets::default(),
         }

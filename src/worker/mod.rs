@@ -10,8 +10,10 @@ pub(crate) mod boot;
 mod control;
 mod exit;
 mod handle;
+mod hearing;
 mod link;
 mod listener;
+mod messages;
 mod pin;
 mod sockets;
 
@@ -244,6 +246,7 @@ impl Worker {
     ) -> io::Result<u64> {
         self.control.check_process()?;
         self.control.settle();
+        self.control.end_turn();
         self.control.seat().idle();
         let polled = match look(poll, events, timeout.map_or(busy, |timeout| busy.min(timeout))) {
             Ok(()) if events.is_empty() => poll.poll(events, timeout.map(|timeout| timeout.saturating_sub(busy))),

@@ -1,10 +1,11 @@
 //! The control's share in opening and closing listening sockets.
 
-use std::os::fd::AsFd;
+use std::{io::ErrorKind, os::fd::AsFd};
 
 use super::{
     boot::TARGET,
-    control::{Control, unintelligible},
+    control::Control,
+    hearing::unintelligible,
     link::{Link, Peer, gone},
 };
 use crate::{
@@ -71,8 +72,13 @@ impl Control {
     fn request(&self, link: &mut Link, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
         for _ in 0..LISTEN_TRIES {
             let frame = Frame::Listen { address: index };
-            let sent = link.master()?.send(&frame, &[door.as_fd()]);
-            sent.map_err(|error| Error::system(format!("handing the socket for {} to the master", bind.at), error))?;
+            while let Err(error) = link.master()?.send(&frame, &[door.as_fd()]) {
+                if error.kind() != ErrorKind::WouldBlock {
+                    return Err(Error::system(format!("handing the socket for {} to the master", bind.at), error));
+                }
+                // Behind what the program has sent before.
+                self.hear_one(link, "waiting for room in the channel")?;
+            }
             let answer = self.answer(link, index)?;
             self.watch_peer(link)?;
             match answer {
@@ -89,25 +95,32 @@ impl Control {
 
     fn answer(&self, link: &mut Link, index: u16) -> Result<Answer> {
         loop {
-            match self.receive(link)? {
-                Incoming::Frame(Frame::Granted { address }, _) if address == index => return Ok(Answer::Granted),
-                Incoming::Frame(Frame::Refused { address, lost: true, .. }, _) if address == index => {
-                    return Ok(Answer::Lost);
-                }
-                Incoming::Frame(Frame::Refused { address, reason, .. }, _) if address == index => {
+            match self.hear_one(link, "waiting for the master's go-ahead")? {
+                Some(Frame::Granted { address }) if address == index => return Ok(Answer::Granted),
+                Some(Frame::Refused { address, lost: true, .. }) if address == index => return Ok(Answer::Lost),
+                Some(Frame::Refused { address, reason, .. }) if address == index => {
                     return Err(Error::new(Kind::System, reason));
                 }
-                Incoming::Frame(frame, _) => self.understand(link, frame)?,
-                Incoming::Empty => link.wait()?,
-                Incoming::Closed => {
-                    self.gone(link);
-                    return Err(gone("waiting for the master's go-ahead"));
-                }
-                Incoming::Part => {}
-                Incoming::Malformed(malformed) => return Err(unintelligible(&malformed)),
-                Incoming::LostDescriptors(_) => {}
+                Some(_) | None => {}
             }
         }
+    }
+
+    /// Reads one packet, or waits until there is one, or room for what is to be sent. Some: an answer, perhaps to an
+    /// earlier request.
+    fn hear_one(&self, link: &mut Link, step: &str) -> Result<Option<Frame>> {
+        match self.receive(link)? {
+            Incoming::Frame(frame @ (Frame::Granted { .. } | Frame::Refused { .. }), ..) => return Ok(Some(frame)),
+            Incoming::Frame(frame, fds, announced) => self.understand(link, frame, fds, announced)?,
+            Incoming::Empty => link.wait()?,
+            Incoming::Closed => {
+                self.gone(link);
+                return Err(gone(step));
+            }
+            Incoming::Part => {}
+            Incoming::Malformed(malformed) => return Err(unintelligible(&malformed)),
+        }
+        Ok(None)
     }
 }
 

@@ -6,8 +6,8 @@ use super::referee::{At, Referee, Verdict};
 use crate::{
     config::Settings,
     error::{Error, Kind},
-    event::{Address, Event, ExitStatus, Shutdown, WorkerInfo},
-    id::{Signal, WorkerId},
+    event::{Address, Event, ExitStatus, Shutdown, WorkerInfo, WorkerRef},
+    id::{Signal, Slot, WorkerId},
     supervisor::{Action, Outcome, SpawnFailure, Supervisor},
 };
 
@@ -20,6 +20,8 @@ pub(super) enum Input {
     Listening(WorkerId, usize),
     ListenerClosed(WorkerId, usize),
     Ready(WorkerId),
+    /// The worker sends a message.
+    Said(WorkerId),
     Leaving(WorkerId),
     Deaf(WorkerId),
     ChannelClosed(WorkerId),
@@ -153,6 +155,12 @@ impl<K: Kernel> Rig<K> {
             Input::Listening(id, address) => supervisor.handle_listening(now, id, address),
             Input::ListenerClosed(id, address) => supervisor.handle_closed(now, id, address),
             Input::Ready(id) => supervisor.handle_ready(now, id),
+            Input::Said(id) => {
+                let info = supervisor.workers().find(|info| info.id == id);
+                let (slot, pid) = info.map_or((Slot::ZERO, 0), |info| (info.slot, info.pid));
+                let message = Event::Message { worker: WorkerRef { slot, id, pid }, message: "".into() };
+                supervisor.handle_said(now, id, [message]);
+            }
             Input::Leaving(id) => supervisor.handle_leaving(now, id),
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
             Input::ChannelClosed(id) => supervisor.handle_channel_closed(now, id),

@@ -23,10 +23,11 @@ fn name(event: &Event) -> Option<&'static str> {
         Event::Online(_) => Some("online"),
         Event::Listening { .. } => Some("listening"),
         Event::Ready(_) => Some("ready"),
+        Event::Message { .. } => Some("message"),
         Event::Disconnect(_) => Some("disconnect"),
         Event::Exit { .. } => Some("exit"),
         Event::Fork(_) | Event::ForkFailed { .. } | Event::AllReady { .. } => None,
-        Event::Backoff { .. } | Event::Stopping(_) => None,
+        Event::Reply { .. } | Event::Writable(_) | Event::Backoff { .. } | Event::Stopping(_) => None,
     }
 }
 
@@ -37,6 +38,13 @@ fn skipped_steps_are_taken_in_order() {
     assert_eq!(told(&[Input::Listening(id(ONE), 0)]), ["online", "listening", "ready"]);
     assert_eq!(told(&[Input::Ready(id(ONE)), Input::Online(id(ONE))]), ["online", "ready"]);
     assert_eq!(told(&[Input::Online(id(ONE)), Input::Exited(id(ONE), exited(1))]), ["online", "disconnect", "exit"]);
+}
+
+#[test]
+fn messages_come_while_the_channel_is_open() {
+    let said = Input::Said(id(ONE));
+    assert_eq!(told(&[said, Input::Online(id(ONE)), said]), ["online", "message", "message"]);
+    assert_eq!(told(&[Input::ChannelClosed(id(ONE)), said]), ["disconnect"]);
 }
 
 #[test]

@@ -10,16 +10,19 @@ cases!("channel":
 );
 
 /// What is sent, and how the master calls it.
-const PACKETS: [(&str, &str); 10] = [
+const PACKETS: [(&str, &str); 13] = [
     ("empty", "empty packet"),
     ("short", "packet of 3 bytes, too short for a header"),
     ("unknown", "unknown kind 77"),
     ("oversized", "packet of more than 65536 bytes"),
-    ("reserved", "reserved header bytes"),
+    ("token", "Ready with a token that does not belong there"),
+    ("batch", "batch whose lengths do not add up"),
+    ("request", "a request, which only a master makes"),
+    ("stray_descriptor", "Message that announces 0 descriptors and brings 1"),
     ("of_a_master", "a statement that only a master makes"),
-    ("no_descriptor", "0 descriptors instead of 1"),
+    ("no_descriptor", "Listen that announces 0 descriptors and brings 0"),
     ("no_such_address", "there is no address number 99"),
-    ("descriptors", "1 descriptors instead of 0"),
+    ("descriptors", "Ready that announces 0 descriptors and brings 1"),
     ("opened", "that it keeps a socket to itself"),
 ];
 
@@ -47,10 +50,10 @@ fn malformed_packets_are_said_once(bench: &Bench) {
     }
     client.ask("who");
     drop(client);
-    run.log("worker 11 sent ");
+    run.log("worker 14 sent ");
     run.signal(nix::sys::signal::Signal::SIGTERM);
     run.end_with(0);
-    assert_eq!(run.logged("it is ignored, and so is more of the kind"), 11);
+    assert_eq!(run.logged("it is ignored, and so is more of the kind"), 14);
 }
 
 /// Descriptors that are no socket of this address.
@@ -73,7 +76,7 @@ const SOCKETS: [(&str, &str); 6] = [
     ("foreign_port", "is bound to 127."),
     ("of_nobody", "is bound to 0.0.0.0:0"),
     ("another_listener", "listens already"),
-    ("many", "253 descriptors instead of 1"),
+    ("many", "Listen that announces 253 descriptors and brings 253"),
 ];
 
 /// Each from a worker of its own, which serves on; the master keeps none of them.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, Holds, Once, Rank, Referee, Said, Span, Verdict, Why};
+use super::{At, Holds, Life, Once, Rank, Referee, Said, Span, Verdict, Why};
 use crate::{
     event::{Event, Shutdown, WorkerRef},
     id::{Signal, WorkerId},
@@ -93,6 +93,8 @@ impl Referee {
             Event::Online(worker) => self.said(worker, Said::Online),
             Event::Listening { worker, address } => self.said(worker, Said::Listening(address.clone())),
             Event::Ready(worker) => self.said(worker, Said::Ready),
+            Event::Message { worker, .. } => self.said(worker, Said::Message),
+            Event::Reply { .. } | Event::Writable(_) => Err("nobody has sent anything".to_owned()),
             Event::Disconnect(worker) => self.said(worker, Said::Disconnect),
             Event::Exit { worker, status, cause, uptime } => {
                 self.said(worker, Said::Exit { status: *status, cause: *cause })?;
@@ -123,17 +125,10 @@ impl Referee {
         if (worker.slot.index(), worker.pid) != (life.slot, life.pid) {
             return Err(format!("{said:?} of {worker} names the wrong slot or pid"));
         }
-        let rank = said.rank();
-        let repeats = rank == Rank::Listening && life.last == Some(Rank::Listening);
-        let after_ready = rank == Rank::Listening && life.last == Some(Rank::Ready) && life.told_ready;
-        let in_order = life.last.map_or(rank == Rank::Fork, |last| last < rank);
-        let skipped = rank == Rank::Exit && life.last != Some(Rank::Disconnect)
-            || matches!(rank, Rank::Listening | Rank::Ready) && life.last == Some(Rank::Fork);
-        if skipped || !(in_order || repeats || after_ready) {
-            return Err(format!("{worker}: {rank:?} after {:?}", life.last));
-        }
-        if !after_ready {
-            life.last = Some(rank);
+        if let Some(rank) = said.rank() {
+            life.comes(rank).map_err(|why| format!("{worker}: {why}"))?;
+        } else if life.last.is_none_or(|last| last >= Rank::Disconnect) {
+            return Err(format!("{worker}: {said:?} after {:?}", life.last));
         }
         let owed = life.owed.pop_front();
         (owed.as_ref() == Some(&said)).then_some(()).ok_or_else(|| format!("{worker}: {said:?}, expected {owed:?}"))
@@ -193,5 +188,23 @@ impl Referee {
             Holds::Empty | Holds::Due { .. } | Holds::Forking(_) | Holds::Live(_) => false,
         };
         (0..self.slots.len()).filter(|slot| bad(&self.slots[*slot])).collect()
+    }
+}
+
+impl Life {
+    /// The next of the steps that have an order.
+    fn comes(&mut self, rank: Rank) -> Verdict {
+        let repeats = rank == Rank::Listening && self.last == Some(Rank::Listening);
+        let after_ready = rank == Rank::Listening && self.last == Some(Rank::Ready) && self.told_ready;
+        let in_order = self.last.map_or(rank == Rank::Fork, |last| last < rank);
+        let skipped = rank == Rank::Exit && self.last != Some(Rank::Disconnect)
+            || matches!(rank, Rank::Listening | Rank::Ready) && self.last == Some(Rank::Fork);
+        if skipped || !(in_order || repeats || after_ready) {
+            return Err(format!("{rank:?} after {:?}", self.last));
+        }
+        if !after_ready {
+            self.last = Some(rank);
+        }
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ impl Referee {
         match input {
             Input::Spawned(id, _) | Input::SpawnFailed(id, _) => forking(id),
             Input::Online(id) | Input::Listening(id, _) | Input::ListenerClosed(id, _) => heard(id),
-            Input::Ready(id) | Input::Leaving(id) => heard(id),
+            Input::Ready(id) | Input::Said(id) | Input::Leaving(id) => heard(id),
             Input::Deaf(id) | Input::ChannelClosed(id) | Input::Exited(id, _) => lives(id),
             Input::Drain(id) | Input::Kill(id, _) => lives(id),
             Input::Fork => self.stop.is_none() && !self.finished,
@@ -43,6 +43,7 @@ impl Referee {
                 self.online(now, id);
                 self.ready(now, id, true);
             }
+            Input::Said(id) => self.sent(now, id),
             Input::Leaving(id) => self.leave(now, id, false),
             Input::Deaf(id) => {
                 if let Some(life) = self.live(id) {
@@ -124,6 +125,13 @@ impl Referee {
                     self.doom(slot, Surrender::BackOff);
                 }
             }
+        }
+    }
+
+    fn sent(&mut self, now: At, id: WorkerId) {
+        self.online(now, id);
+        if let Some(life) = self.live(id) {
+            life.owed.push_back(Said::Message);
         }
     }
 

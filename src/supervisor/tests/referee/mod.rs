@@ -147,6 +147,7 @@ enum Said {
     Online,
     Listening(Address),
     Ready,
+    Message,
     Disconnect,
     Exit { status: ExitStatus, cause: Cause },
 }
@@ -299,14 +300,16 @@ impl Life {
 }
 
 impl Said {
-    fn rank(&self) -> Rank {
+    /// `None`: it may come at any time while the channel is open.
+    fn rank(&self) -> Option<Rank> {
         match self {
-            Said::Fork => Rank::Fork,
-            Said::Online => Rank::Online,
-            Said::Listening(_) => Rank::Listening,
-            Said::Ready => Rank::Ready,
-            Said::Disconnect => Rank::Disconnect,
-            Said::Exit { .. } => Rank::Exit,
+            Said::Fork => Some(Rank::Fork),
+            Said::Online => Some(Rank::Online),
+            Said::Listening(_) => Some(Rank::Listening),
+            Said::Ready => Some(Rank::Ready),
+            Said::Message => None,
+            Said::Disconnect => Some(Rank::Disconnect),
+            Said::Exit { .. } => Some(Rank::Exit),
         }
     }
 }

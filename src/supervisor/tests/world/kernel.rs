@@ -184,6 +184,7 @@ impl SimKernel {
             (8, Input::Online(id)),
             (8, Input::Ready(id)),
             (if self.addresses > 0 { 8 } else { 0 }, Input::Listening(id, address)),
+            (8, Input::Said(id)),
             (6, Input::Leaving(id)),
             (3, Input::Leaving(id)),
             (5, Input::ChannelClosed(id)),

@@ -189,8 +189,9 @@ impl World {
             8 => Input::Drain(id),
             9 => Input::Kill(id, Signal::USR1),
             10 => Input::ListenerClosed(id, address),
-            11 if !live => Input::Exited(id, ExitStatus::unknown()),
-            11.. => Input::Online(id),
+            11 => Input::Said(id),
+            12 if !live => Input::Exited(id, ExitStatus::unknown()),
+            12.. => Input::Online(id),
         }
     }
 }

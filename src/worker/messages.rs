@@ -1,0 +1,285 @@
+//! What the worker's program says to the master, and what it hears.
+//!
+//! Small messages may be held for a millisecond, so that several share a packet (see [the channel](crate::channel)).
+//! They are sent when the loop goes to sleep, when they are due by the next turn, or when the alarm makes it turn. In a
+//! process that has shown no loop yet nothing is held, for nobody would send it later.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+
+use super::{
+    Worker, WorkerHandle, bell,
+    boot::TARGET,
+    control::Control,
+    link::{Link, Peer, gone},
+};
+use crate::{
+    error::{Error, Result},
+    event::{Message, WorkerEvent},
+    id::RequestId,
+    scoreboard::now,
+    sys::alarm::Alarm,
+    wire::Purpose,
+};
+
+impl Worker {
+    /// Sends a message to the master, where it is an [`Event::Message`](crate::Event::Message). Never blocks.
+    ///
+    /// Messages arrive in their order, those that were sent before the worker died, too. Small ones that follow each
+    /// other closely share a packet, so that a message per request costs next to nothing: the first one, and the first
+    /// after something was heard from the master, leaves at once, others when the loop goes to sleep or a millisecond
+    /// later, and all when the worker function returns. **Before `process::exit`** call [`flush`](Self::flush). Without
+    /// a master ([`standalone`](crate::Cluster::standalone)) they go nowhere.
+    ///
+    /// **Errors** give the message back, see [`Error::into_message`]. The master is gone
+    /// ([`is_gone`](Error::is_gone)); it does not read what was sent before, and about 32 MiB wait for it
+    /// ([`is_would_block`](Error::is_would_block): [`WorkerEvent::Writable`] comes when there is room); the message is
+    /// larger than 16 MiB or has more than 253 descriptors. One with descriptors is never queued, so it may be refused
+    /// earlier.
+    ///
+    /// ```no_run
+    /// use mio_cluster::{Cluster, Event};
+    ///
+    /// # fn main() -> Result<(), mio_cluster::Error> {
+    /// Cluster::new().workers(2).run_with(
+    ///     |worker| worker.send(format!("worker {} has warmed up", worker.id())),
+    ///     |_master, event| {
+    ///         if let Event::Message { message, .. } = event {
+    ///             println!("{}", String::from_utf8_lossy(&message.bytes));
+    ///         }
+    ///     },
+    /// )
+    /// # }
+    /// ```
+    pub fn send(&self, message: impl Into<Message>) -> Result<()> {
+        self.control.say(Purpose::Plain, message.into())
+    }
+
+    /// Replies to a message that [wants it](Message::wants_reply). It leaves at once. The master takes the first reply
+    /// to a request, if it comes in time; others are dropped there.
+    ///
+    /// **Errors**: as [`send`](Self::send).
+    pub fn reply(&self, to: RequestId, message: impl Into<Message>) -> Result<()> {
+        self.control.say(Purpose::Reply(to), message.into())
+    }
+
+    /// Sends what is held for a moment, see [`send`](Self::send). What the master has no room for stays queued.
+    ///
+    /// **Errors**: the master is gone.
+    pub fn flush(&self) -> Result<()> {
+        self.control.flush()
+    }
+}
+
+impl WorkerHandle {
+    /// As [`Worker::send`](crate::Worker::send), from any thread.
+    ///
+    /// **Errors**: as there, and as [`disconnect`](Self::disconnect).
+    pub fn send(&self, message: impl Into<Message>) -> Result<()> {
+        self.say(Purpose::Plain, message.into())
+    }
+
+    /// As [`Worker::reply`](crate::Worker::reply), from any thread.
+    ///
+    /// **Errors**: as there, and as [`disconnect`](Self::disconnect).
+    pub fn reply(&self, to: RequestId, message: impl Into<Message>) -> Result<()> {
+        self.say(Purpose::Reply(to), message.into())
+    }
+
+    fn say(&self, purpose: Purpose, message: Message) -> Result<()> {
+        match self.control() {
+            Some(control) => control.say(purpose, message),
+            None => Err(gone("sending to the master: the worker has left").with_message(message)),
+        }
+    }
+}
+
+impl Control {
+    fn say(&self, purpose: Purpose, message: Message) -> Result<()> {
+        if let Err(error) = self.check_process() {
+            return Err(error.with_message(message));
+        }
+        let mut link = self.link();
+        let channel = match &mut link.peer {
+            Peer::Master { channel, .. } => channel,
+            Peer::Gone => return Err(gone("sending to the master").with_message(message)),
+            Peer::Nobody { .. } => return Ok(()),
+        };
+        let said = channel.say(format_args!("sending to the master"), now(), purpose, message);
+        self.hold(&mut link);
+        self.watch_peer(&link)?;
+        said
+    }
+
+    pub(super) fn flush(&self) -> Result<()> {
+        self.check_process()?;
+        let mut link = self.link();
+        match &mut link.peer {
+            Peer::Master { channel, .. } => {
+                let sent = channel.flush().and_then(|()| channel.send_due(now()));
+                sent.map_err(|error| Error::system("sending to the master", error))?;
+                self.watch_peer(&link)
+            }
+            Peer::Gone => Err(gone("sending to the master")),
+            Peer::Nobody { .. } => Ok(()),
+        }
+    }
+
+    /// The loop goes to sleep. One relaxed load if nothing is held.
+    pub(super) fn end_turn(&self) {
+        if self.held_until.load(Ordering::Relaxed) != NOTHING {
+            let mut link = self.link();
+            if let Peer::Master { channel, .. } = &mut link.peer {
+                // That the master is gone is heard elsewhere.
+                let _ = channel.end_turn(now());
+            }
+            self.watch_or_say(&link);
+        }
+    }
+
+    /// One relaxed load if nothing is held, and a look at the clock if something is.
+    pub(super) fn send_if_due(&self) {
+        let held_until = self.held_until.load(Ordering::Relaxed);
+        if held_until == NOTHING || now() < held_until {
+            return;
+        }
+        let mut link = self.link();
+        let now = now();
+        if let Peer::Master { channel, .. } = &mut link.peer {
+            if channel.due().is_some_and(|due| due <= now) {
+                let _ = channel.send_due(now);
+            }
+        }
+        if let Some(alarm) = &link.alarm {
+            // It has rung, and would go on.
+            let _ = alarm.unset();
+        }
+        self.held_until.store(NOTHING, Ordering::Relaxed);
+        self.hold(&mut link);
+        self.watch_or_say(&link);
+    }
+
+    fn watch_or_say(&self, link: &Link) {
+        if let Err(error) = self.watch_peer(link) {
+            log::error!(target: TARGET, "{error:#}");
+        }
+    }
+
+    /// Makes the loop turn when what is held is due; or holds nothing, if there is no loop.
+    fn hold(&self, link: &mut Link) {
+        let Peer::Master { channel, .. } = &mut link.peer else { return };
+        let Some(due) = channel.due() else { return };
+        if self.held_until.load(Ordering::Relaxed) <= due {
+            return;
+        }
+        let now = now();
+        if self.turns.load(Ordering::Relaxed) && self.set_alarm(&mut link.alarm, due.saturating_sub(now)) {
+            self.held_until.store(due, Ordering::Relaxed);
+        } else {
+            let _ = channel.send_due(now);
+        }
+    }
+
+    fn set_alarm(&self, alarm: &mut Option<Alarm>, after: u64) -> bool {
+        if alarm.is_none() {
+            let watched = Alarm::new().and_then(|alarm| {
+                self.poller().add(alarm.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+                Ok(alarm)
+            });
+            *alarm = watched.ok();
+        }
+        alarm.as_ref().is_some_and(|alarm| alarm.set(Duration::from_nanos(after)).is_ok())
+    }
+
+    /// The process ends: what was sent is to arrive.
+    pub(super) fn finish(&self) {
+        let mut link = self.link();
+        if let Peer::Master { channel, .. } = &mut link.peer {
+            let lost = channel.finish(PATIENCE);
+            if lost > 0 {
+                log::warn!(
+                    target: TARGET,
+                    "{}: the master has not read its last messages within {PATIENCE:?}; packets lost: {lost}",
+                    self.seat()
+                );
+            }
+        }
+    }
+
+    pub(super) fn hear_messages(&self, link: &mut Link, messages: Vec<Vec<u8>>) {
+        messages.into_iter().for_each(|bytes| self.note_message(link, bytes.into()));
+    }
+
+    pub(super) fn hear_message(
+        &self,
+        link: &mut Link,
+        purpose: Purpose,
+        bytes: Vec<u8>,
+        fds: Vec<OwnedFd>,
+        announced: usize,
+    ) {
+        let request = match purpose {
+            Purpose::Plain => None,
+            Purpose::Request(id) => Some(id),
+            // Of something that a worker cannot ask in this version.
+            Purpose::Reply(_) => return,
+        };
+        let message = Message::received(bytes, fds, announced, request);
+        if message.lost_fds() > 0 {
+            log::warn!(
+                target: TARGET,
+                "{}: {announced} descriptors of a message did not arrive, this process is out of them (`ulimit -n`)",
+                self.seat()
+            );
+        }
+        self.note_message(link, message);
+    }
+
+    fn note_message(&self, link: &mut Link, message: Message) {
+        link.laden += weight(&message);
+        self.note(link, WorkerEvent::Message(message));
+    }
+
+    /// The program has so much to take that the master must wait.
+    pub(super) fn is_laden(link: &Link) -> bool {
+        link.laden >= LADEN
+    }
+
+    /// The program has taken an event.
+    pub(super) fn unload(&self, link: &mut Link, event: Option<&WorkerEvent>) {
+        if let Some(WorkerEvent::Message(message)) = event {
+            link.laden -= weight(message);
+        }
+        if !link.events.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut link.is_behind) {
+            // One turn more, to read on.
+            self.ring(bell::EVENTS);
+        } else {
+            self.saw(bell::EVENTS);
+        }
+    }
+}
+
+fn weight(message: &Message) -> usize {
+    size_of::<WorkerEvent>() + message.bytes.len() + message.fds.len() * FD_WEIGHT
+}
+
+/// Of `Control::held_until`.
+pub(super) const NOTHING: u64 = u64::MAX;
+
+/// Bytes of messages that the program has not taken, beyond which no more are read: many small ones, and a few of the
+/// largest.
+const LADEN: usize = 4 * 1024 * 1024;
+
+/// A descriptor counts as so many bytes: 64 of them may wait, for a process has only 1024 by default.
+const FD_WEIGHT: usize = LADEN / 64;
+
+/// For a master that is busy; one whose program has stopped for good must not keep its workers.
+const PATIENCE: Duration = Duration::from_secs(5);
