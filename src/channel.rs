@@ -196,17 +196,23 @@ impl Channel {
         has_room
     }
 
-    /// Sends everything, and waits for that: the process ends. Tells how many packets are lost, because the other end
-    /// is gone or has not read them for so long.
-    pub(crate) fn finish(&mut self, patience: Duration) -> usize {
+    /// Sends everything, and waits for that. Tells how many packets are left, because the other end has not read them
+    /// for so long.
+    ///
+    /// **Errors**: `BrokenPipe` as for [`send`](Self::send).
+    pub(crate) fn finish(&mut self, patience: Duration) -> io::Result<usize> {
         let until = Instant::now() + patience;
-        let mut sent = self.flush().and_then(|()| self.send_batch());
-        while sent.is_ok() && !self.outbox.is_empty() {
+        self.flush()?;
+        self.send_batch()?;
+        while !self.outbox.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
-            let ready = await_room(self.socket.as_fd(), left);
-            sent = if left.is_zero() || ready.is_err() { break } else { self.flush() };
+            if left.is_zero() {
+                break;
+            }
+            await_room(self.socket.as_fd(), left)?;
+            self.flush()?;
         }
-        self.outbox.len()
+        Ok(self.outbox.len())
     }
 
     /// Reads one packet. A peer can send without end: whoever serves several must stop in between, and come back.

@@ -108,7 +108,7 @@ fn the_end_waits_until_everything_was_read() {
             }
         }
     });
-    assert_eq!(worker.finish(Duration::from_secs(60)), 0);
+    assert_eq!(worker.finish(Duration::from_secs(60)).unwrap(), 0);
     drop(worker);
     let frames = reader.join().unwrap();
     assert_eq!(frames[1], Frame::Batch { messages: vec![b"the last".to_vec()] });
@@ -119,10 +119,10 @@ fn the_end_waits_until_everything_was_read() {
 fn the_end_does_not_wait_for_ever() {
     let (master, mut worker) = Channel::pair().unwrap();
     worker.send(&plain(vec![4; MESSAGE_MAX]), &[]).unwrap();
-    let waiting = worker.finish(Duration::from_millis(1));
+    let waiting = worker.finish(Duration::from_millis(1)).unwrap();
     assert!(waiting > 200, "{waiting} packets");
     drop(master);
-    worker.finish(Duration::from_secs(3600));
+    assert!(worker.finish(Duration::from_secs(3600)).is_err(), "nobody is left");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{End, Master, TARGET, crew::Child, fork, messages::weight, reactor::Ready};
+use super::{End, Master, TARGET, crew::Child, fork, reactor::Ready};
 use crate::{
     birth::Birth,
     channel::Channel,
@@ -207,7 +207,6 @@ impl Master {
 
     fn emit(&mut self, now: Instant, event: Event) {
         self.report.event(now, &event, self.crew.len());
-        self.laden += weight(&event);
         self.events.push_back(event);
     }
 

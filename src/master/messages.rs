@@ -5,6 +5,7 @@
 //! it up: beyond [`LADEN`] the workers' channels are not read, and their senders are told that there is no room.
 
 use std::{
+    iter,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
@@ -180,8 +181,9 @@ impl Master {
     /// What came in one packet.
     pub(super) fn hear_messages(&mut self, now: Instant, id: WorkerId, messages: Vec<Vec<u8>>) {
         let Some(worker) = self.crew.get(&id).map(|child| child.worker(id)) else { return };
+        let laden = &mut self.laden;
         let events = messages.into_iter().map(|bytes| Event::Message { worker, message: bytes.into() });
-        self.supervisor.handle_said(now, id, events);
+        self.supervisor.handle_said(now, id, events.inspect(|event| *laden += weight(event)));
     }
 
     pub(super) fn hear_message(
@@ -206,7 +208,8 @@ impl Master {
             }
             Purpose::Request(_) => return self.garbled(id, "a request, which only a master makes"),
         };
-        self.supervisor.handle_said(now, id, [event]);
+        let laden = &mut self.laden;
+        self.supervisor.handle_said(now, id, iter::once(event).inspect(|event| *laden += weight(event)));
     }
 
     /// Requests whose time is over.

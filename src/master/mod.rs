@@ -83,7 +83,7 @@ pub struct Master {
     seats: Seats,
     buffer: Buffer,
     events: VecDeque<Event>,
-    /// The weight of the messages among them.
+    /// The weight of the messages among them, and among those that are to be.
     laden: usize,
     requests: Requests,
     /// Workers for whom a message is held.

@@ -6,7 +6,7 @@ use super::{Action, Supervisor};
 use crate::{event::Event, id::WorkerId};
 
 impl Supervisor {
-    /// The worker has said something to the program, or can be told something again.
+    /// The worker has said something to the program. Nothing is taken of `events` once its channel is closed.
     pub(crate) fn handle_said(&mut self, now: Instant, id: WorkerId, events: impl IntoIterator<Item = Event>) {
         let Some(index) = self.hear(now, id) else { return };
         self.came_online(now, index);

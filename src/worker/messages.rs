@@ -19,7 +19,7 @@ use super::{
     link::{Link, Peer, gone},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     event::{Message, WorkerEvent},
     id::RequestId,
     scoreboard::now,
@@ -68,9 +68,17 @@ impl Worker {
         self.control.say(Purpose::Reply(to), message.into())
     }
 
-    /// Sends what is held for a moment, see [`send`](Self::send). What the master has no room for stays queued.
+    /// Sends everything that is held or queued, and waits for that: for a program that is about to end the process by
+    /// itself. Returning from the worker function does the same.
     ///
-    /// **Errors**: the master is gone.
+    /// **Errors**: the master is gone; it has not read all of it within 5 s ([`is_timed_out`](Error::is_timed_out)).
+    ///
+    /// ```no_run
+    /// fn give_up(worker: &mio_cluster::Worker) -> ! {
+    ///     let told = worker.send("the disk is full").and_then(|()| worker.flush());
+    ///     std::process::exit(if told.is_ok() { 12 } else { 13 })
+    /// }
+    /// ```
     pub fn flush(&self) -> Result<()> {
         self.control.flush()
     }
@@ -119,14 +127,20 @@ impl Control {
     pub(super) fn flush(&self) -> Result<()> {
         self.check_process()?;
         let mut link = self.link();
-        match &mut link.peer {
-            Peer::Master { channel, .. } => {
-                let sent = channel.flush().and_then(|()| channel.send_due(now()));
-                sent.map_err(|error| Error::system("sending to the master", error))?;
-                self.watch_peer(&link)
+        let left = match &mut link.peer {
+            Peer::Master { channel, .. } => channel.finish(PATIENCE),
+            Peer::Gone => return Err(gone("flush")),
+            Peer::Nobody { .. } => return Ok(()),
+        };
+        let left = left.map_err(|error| Error::system("flush: sending to the master", error))?;
+        self.watch_peer(&link)?;
+        match left {
+            0 => Ok(()),
+            packets => {
+                let text =
+                    format!("flush: the master has not read all within {PATIENCE:?}; packets that wait: {packets}");
+                Err(Error::new(Kind::TimedOut, text))
             }
-            Peer::Gone => Err(gone("sending to the master")),
-            Peer::Nobody { .. } => Ok(()),
         }
     }
 
@@ -200,7 +214,8 @@ impl Control {
     pub(super) fn finish(&self) {
         let mut link = self.link();
         if let Peer::Master { channel, .. } = &mut link.peer {
-            let lost = channel.finish(PATIENCE);
+            // If the master is gone, nobody misses them.
+            let lost = channel.finish(PATIENCE).unwrap_or(0);
             if lost > 0 {
                 log::warn!(
                     target: TARGET,

@@ -15,6 +15,7 @@ mod forks;
 mod harness;
 mod listener;
 mod master_killed;
+mod messages;
 mod ports;
 mod restarts;
 mod roles;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> Vec<Case> {
         stop::CASES,
         signals::CASES,
         master_killed::CASES,
+        messages::CASES,
         commands::CASES,
         embedding::CASES,
         descriptors::CASES,
