@@ -202,7 +202,7 @@ pub enum Shutdown {
     Now,
 }
 
-/// A live worker, as [`Master::workers`](crate::Master::workers) lists it.
+/// One worker, as [`Master::workers`](crate::Master::workers) lists it.
 ///
 /// ```
 /// use mio_cluster::{Master, State};
@@ -226,10 +226,14 @@ pub struct WorkerInfo {
     pub since: Instant,
 }
 
-/// What a live worker is doing.
+/// What a worker is doing.
 ///
 /// ```
 /// use mio_cluster::{Master, State};
+///
+/// fn live(master: &Master) -> usize {
+///     master.workers().filter(|worker| worker.state.is_alive()).count()
+/// }
 ///
 /// fn leaving(master: &Master) -> usize {
 ///     master.workers().filter(|worker| worker.state == State::Draining).count()
@@ -240,12 +244,29 @@ pub struct WorkerInfo {
 pub enum State {
     /// Forked, not heard of yet.
     Starting,
-    /// It runs worker code and is not ready yet.
+    /// It runs worker code.
     Online,
+    /// It takes connections at one address at least, and is not ready yet: not at all of them, or it has not said so
+    /// ([`ReadyWhen`](crate::ReadyWhen)).
+    Listening,
     /// It may be counted on.
     Ready,
     /// It was asked to leave, or is being ended.
     Draining,
+    /// It has ended by itself, and its slot has no other worker yet: that one waits for a back-off or for the master's
+    /// threads to end, or there is to be none. Somebody else may have its process id by now.
+    Exited,
+}
+
+impl State {
+    /// There is a process.
+    #[doc(alias = "isDead")]
+    pub fn is_alive(&self) -> bool {
+        match self {
+            State::Starting | State::Online | State::Listening | State::Ready | State::Draining => true,
+            State::Exited => false,
+        }
+    }
 }
 
 /// What a worker hears from its master; pulled with [`Worker::next_event`](crate::Worker::next_event).

@@ -314,7 +314,8 @@ impl Master {
         self.ports.addresses()
     }
 
-    /// The live workers, in slot order.
+    /// The workers, one per slot and in slot order: those that live, and [`State::Exited`](crate::State::Exited) for a
+    /// slot whose worker has ended by itself and which is empty since. A slot that was left as asked is not listed.
     pub fn workers(&self) -> impl Iterator<Item = WorkerInfo> + '_ {
         self.supervisor.workers()
     }

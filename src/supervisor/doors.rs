@@ -88,7 +88,7 @@ impl Supervisor {
         }
         let (all, address) = (self.addresses.len(), self.addresses[address].clone());
         let Some(process) = self.posts[index].live_mut() else { return };
-        let Some(listening) = process.listens_at(&address) else { return };
+        let Some(listening) = process.listens_at(now, &address) else { return };
         let event = Event::Listening { worker: process.worker, address };
         self.emit(event);
         if listening == all && self.settings.ready_when == ReadyWhen::Listening {

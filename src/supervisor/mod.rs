@@ -243,6 +243,7 @@ impl Supervisor {
         let uptime = now.saturating_duration_since(process.forked);
         self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
         self.posts[index].pace.ended(now, process.ready_since);
+        self.posts[index].last = (!cause.asked()).then(|| process.exited(now));
         if cause.asked() {
             self.posts[index].left();
             self.give_up_doors(index, Surrender::Left);
@@ -305,9 +306,9 @@ impl Supervisor {
         self.posts.iter().filter_map(Post::deadline).min()
     }
 
-    /// The live workers in slot order.
+    /// In slot order: the live workers, and who ended by itself in a slot that is empty since.
     pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerInfo> + '_ {
-        self.posts.iter().filter_map(Post::live).map(Process::info)
+        self.posts.iter().filter_map(Post::info)
     }
 
     fn came_online(&mut self, now: Instant, index: usize) {

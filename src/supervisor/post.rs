@@ -7,7 +7,10 @@ use super::{
     pace::Pace,
     process::{Phase, Process},
 };
-use crate::{event::ExitStatus, id::WorkerId};
+use crate::{
+    event::{ExitStatus, WorkerInfo},
+    id::WorkerId,
+};
 
 /// One slot: what it holds now, and what is remembered of its past.
 pub(super) struct Post {
@@ -15,6 +18,8 @@ pub(super) struct Post {
     pub(super) pace: Pace,
     pub(super) doors: Doors,
     pub(super) first: First,
+    /// Who was here last and ended by itself.
+    pub(super) last: Option<WorkerInfo>,
 }
 
 pub(super) enum PostState {
@@ -57,7 +62,8 @@ pub(super) enum First {
 
 impl Post {
     pub(super) fn new() -> Self {
-        Self { state: PostState::Vacant, pace: Pace::default(), doors: Doors::default(), first: First::Settled }
+        let (pace, doors) = (Pace::default(), Doors::default());
+        Self { state: PostState::Vacant, pace, doors, first: First::Settled, last: None }
     }
 
     pub(super) fn is_spawning(&self, wanted: WorkerId) -> bool {
@@ -87,6 +93,11 @@ impl Post {
         }
     }
 
+    /// Of its worker, or of the last one.
+    pub(super) fn info(&self) -> Option<WorkerInfo> {
+        self.live().map_or(self.last, |process| Some(process.info()))
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         let own = match &self.state {
             PostState::Due { at, .. } => Some(*at),
@@ -106,6 +117,7 @@ impl Post {
     }
 
     pub(super) fn forked(&mut self) {
+        self.last = None;
         match self.first {
             First::Refused { deadline, .. } => self.first = First::Pending { deadline },
             First::Settled | First::Pending { .. } | First::Failed(_) => {}

@@ -82,12 +82,12 @@ impl Process {
 
     /// Notes the address and tells at how many the worker listens by now; `None` if that is no news, or if it leaves
     /// anyway.
-    pub(super) fn listens_at(&mut self, address: &Address) -> Option<usize> {
+    pub(super) fn listens_at(&mut self, now: Instant, address: &Address) -> Option<usize> {
         match self.phase {
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => {
                 let news = !self.listening.contains(address);
                 news.then(|| {
-                    self.listening.push(address.clone());
+                    self.change(now, |process| process.listening.push(address.clone()));
                     self.listening.len()
                 })
             }
@@ -168,16 +168,26 @@ impl Process {
         let WorkerRef { slot, id, pid } = self.worker;
         let state = match self.phase {
             Phase::Starting { .. } => State::Starting,
-            Phase::Online { .. } => State::Online,
+            Phase::Online { .. } if self.listening.is_empty() => State::Online,
+            Phase::Online { .. } => State::Listening,
             Phase::Ready => State::Ready,
             Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => State::Draining,
         };
         WorkerInfo { slot, id, pid, state, since: self.since }
     }
 
+    /// What is left to say of it.
+    pub(super) fn exited(&self, now: Instant) -> WorkerInfo {
+        WorkerInfo { state: State::Exited, since: now, ..self.info() }
+    }
+
     fn enter(&mut self, now: Instant, phase: Phase) {
+        self.change(now, |process| process.phase = phase);
+    }
+
+    fn change(&mut self, now: Instant, change: impl FnOnce(&mut Self)) {
         let before = self.info().state;
-        self.phase = phase;
+        change(self);
         if self.info().state != before {
             self.since = now;
         }

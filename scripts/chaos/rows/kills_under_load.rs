@@ -85,10 +85,14 @@ fn strike(master: &Master, random: &mut Random, struck: &mut HashSet<WorkerId>) 
     Ok(())
 }
 
+fn live(master: &Master) -> impl Iterator<Item = WorkerInfo> + '_ {
+    master.workers().filter(|worker| worker.state.is_alive())
+}
+
 /// Children of this process that the master does not know, workers of the master that are no children, and zombies.
 fn strangers(master: &Master) -> Attempt<Vec<String>> {
     let children = procfs::children()?;
-    let known: Vec<u32> = master.workers().map(|worker| worker.pid).collect();
+    let known: Vec<u32> = live(master).map(|worker| worker.pid).collect();
     let unknown =
         children.iter().filter(|child| !known.contains(&child.pid)).map(|child| format!("unknown: {child:?}"));
     let dead = children.iter().filter(|child| child.state == 'Z').map(|child| format!("zombie: {child:?}"));
@@ -155,7 +159,7 @@ impl Ledger {
 
     /// One fork each; one disconnect and one exit each of those that were killed, none of those that live.
     fn wrongs(&self, master: &Master) -> Vec<String> {
-        let live: Vec<WorkerId> = master.workers().map(|worker| worker.id).collect();
+        let live: Vec<WorkerId> = live(master).map(|worker| worker.id).collect();
         let mut wrongs = Vec::new();
         for (id, tally) in &self.workers {
             let ends = usize::from(!live.contains(id));

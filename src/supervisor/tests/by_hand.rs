@@ -128,6 +128,11 @@ impl ByHand {
         self.rig.workers()
     }
 
+    /// How many live.
+    pub(super) fn living(&self) -> usize {
+        self.workers().iter().filter(|worker| worker.state.is_alive()).count()
+    }
+
     /// The program has taken all events: how the cluster ended, if it did.
     #[track_caller]
     pub(super) fn end(&mut self) -> Option<Outcome> {
@@ -138,7 +143,7 @@ impl ByHand {
     /// Every worker dies of SIGKILL.
     #[track_caller]
     pub(super) fn all_die(&mut self) -> &mut Self {
-        for worker in self.workers() {
+        for worker in self.workers().into_iter().filter(|worker| worker.state.is_alive()) {
             self.dies(worker.id.as_u64(), killed(9));
         }
         self

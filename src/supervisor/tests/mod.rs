@@ -12,6 +12,7 @@ mod pace;
 mod referee;
 mod requests;
 mod rig;
+mod states;
 mod steps;
 mod walks;
 mod world;

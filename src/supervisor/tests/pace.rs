@@ -155,7 +155,7 @@ fn a_refused_fork_is_a_failed_start() {
         assert_eq!(cluster.wait(), delay);
     }
     cluster.forks(Forks::Work).wait();
-    assert_eq!(cluster.workers().len(), 2);
+    assert_eq!(cluster.living(), 2);
 }
 
 #[test]
@@ -167,6 +167,6 @@ fn limits_of_any_length_are_limits() {
         let mut cluster = ByHand::start(settings);
         cluster.listens(1).dies(2, exited(1)).feed(Input::Drain(id(1))).feed(Input::Deaf(id(1)));
         cluster.pass(Duration::from_secs(365 * 86_400));
-        assert_eq!(cluster.workers().len(), 1);
+        assert_eq!(cluster.living(), 1);
     }
 }

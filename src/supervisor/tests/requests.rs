@@ -158,7 +158,8 @@ fn the_states_of_the_tables_are_what_they_say() {
         let cluster = bring_to(stands);
         let state = cluster.workers().iter().find(|worker| worker.id == id(SUBJECT)).map(|worker| worker.state);
         let expected = match stands {
-            NeverWas | Due | AwaitsThreads | Forking | Gone | ClusterFinished => None,
+            NeverWas | Due | AwaitsThreads | Forking | ClusterFinished => None,
+            Gone => Some(State::Exited),
             Starting => Some(State::Starting),
             Online => Some(State::Online),
             Ready | Disconnected => Some(State::Ready),
@@ -208,7 +209,7 @@ fn a_worker_that_missed_its_deadline_is_not_replaced_if_it_is_not_wanted() {
     cluster.feed(Input::Drain(id(2))).did();
     cluster.dies(2, killed(9));
     assert_eq!(cluster.did(), []);
-    assert_eq!(cluster.workers().len(), 1);
+    assert_eq!(cluster.living(), 1);
 }
 
 #[test]

@@ -14,6 +14,7 @@ cases!("commands":
     kill_lets_the_rules_apply,
     disconnect_is_not_replaced,
     workers_are_listed_with_their_state,
+    worker_that_nobody_replaces_is_listed_as_exited,
     shutdown_now_after_drain,
     commands_for_workers_that_are_gone,
     wait_returns_none_after_its_time,
@@ -144,6 +145,23 @@ fn workers_are_listed_with_their_state(bench: &Bench) {
     drop(client);
     run.fact("exit");
     run.signal(Signal::SIGTERM);
+    run.end_with(0);
+}
+
+/// Until the program forks there is nobody else to show.
+fn worker_that_nobody_replaces_is_listed_as_exited(bench: &Bench) {
+    let mut run = bench.start("cluster listen=@:0 workers=2 restart=never");
+    run.ready();
+    run.expect("was killed by SIGKILL");
+    run.tell("kill 1 9");
+    run.fact("exit");
+    run.tell("workers");
+    assert_eq!(run.fact("workers").rest(), "0:1:Exited 1:2:Ready");
+    run.tell("fork");
+    run.fact_of("ready", 3);
+    run.tell("workers");
+    assert_eq!(run.fact("workers").rest(), "0:3:Ready 1:2:Ready");
+    run.tell("stop");
     run.end_with(0);
 }
 

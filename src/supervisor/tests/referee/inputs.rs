@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{First, Holds, Life, Once, Referee, Said, Span, Stop, Why};
 use crate::{
     config::{ReadyWhen, Restart},
-    event::{Cause, ExitStatus, Shutdown},
-    id::{Signal, WorkerId},
+    event::{Cause, ExitStatus, Shutdown, State, WorkerInfo},
+    id::{Signal, Slot, WorkerId},
     supervisor::{SpawnFailure, Surrender, tests::rig::Input},
 };
 
@@ -92,6 +92,7 @@ impl Referee {
         self.lives.insert(id, Life::new(slot, pid, now));
         let book = &mut self.slots[slot];
         book.holds = Holds::Live(id);
+        book.last = None;
         if book.first == First::Refused {
             book.first = First::Pending;
         }
@@ -158,6 +159,7 @@ impl Referee {
             return;
         }
         life.listens.push(address.clone());
+        life.listening.get_or_insert(now);
         life.owed.push_back(Said::Listening(address));
         if life.listens.len() == all && when == ReadyWhen::Listening {
             self.ready(now, id, false);
@@ -225,9 +227,12 @@ impl Referee {
         };
         life.exited = Some(now);
         life.owed.push_back(Said::Exit { status, cause });
-        let (slot, ready) = (life.slot, life.ready);
+        let (slot, pid, ready) = (life.slot, life.pid, life.ready);
+        let since = self.base + now;
         let book = &mut self.slots[slot];
         book.holds = Holds::Empty;
+        let info = WorkerInfo { slot: Slot::from_index(slot), id, pid, state: State::Exited, since };
+        book.last = (cause != Cause::Asked).then_some(info);
         if ready.is_some_and(|since| now.saturating_sub(since) >= Duration::from_secs(10)) {
             book.delays = 0;
         }

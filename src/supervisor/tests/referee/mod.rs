@@ -17,7 +17,7 @@ use std::{
 use self::doors::Doors;
 use crate::{
     config::Settings,
-    event::{Address, Cause, ExitStatus, Shutdown},
+    event::{Address, Cause, ExitStatus, Shutdown, WorkerInfo},
     id::{Signal, WorkerId},
 };
 
@@ -56,6 +56,8 @@ struct Book {
     /// A stop came between the death and the announcement of its back-off.
     moot: bool,
     doors: Doors,
+    /// Who ended here unasked, with nobody forked since.
+    last: Option<WorkerInfo>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -119,6 +121,8 @@ struct Life {
     online: Option<At>,
     ready: Option<At>,
     listens: Vec<Address>,
+    /// At its first address.
+    listening: Option<At>,
     /// It said so itself, before it listened everywhere.
     told_ready: bool,
     closed: bool,
@@ -247,6 +251,7 @@ impl Book {
             earliest: Span::exactly(Duration::ZERO),
             moot: false,
             doors: Doors::new(),
+            last: None,
         }
     }
 }
@@ -276,6 +281,7 @@ impl Life {
             online: None,
             ready: None,
             listens: Vec::new(),
+            listening: None,
             told_ready: false,
             closed: false,
             disconnect: false,

@@ -102,17 +102,19 @@ impl Referee {
     }
 
     fn workers(&self) -> Vec<WorkerInfo> {
-        let mut workers: Vec<WorkerInfo> = self.living().map(|(id, life)| self.info(*id, life)).collect();
+        let living = self.living().map(|(id, life)| self.info(*id, life));
+        let mut workers: Vec<WorkerInfo> = living.chain(self.slots.iter().filter_map(|book| book.last)).collect();
         workers.sort_by_key(|worker| worker.slot);
         workers
     }
 
     fn info(&self, id: WorkerId, life: &Life) -> WorkerInfo {
-        let (state, since) = match (life.draining, life.ready, life.online) {
-            (Some(at), _, _) => (State::Draining, at),
-            (None, Some(at), _) => (State::Ready, at),
-            (None, None, Some(at)) => (State::Online, at),
-            (None, None, None) => (State::Starting, life.forked),
+        let (state, since) = match (life.draining, life.ready, life.listening, life.online) {
+            (Some(at), _, _, _) => (State::Draining, at),
+            (None, Some(at), _, _) => (State::Ready, at),
+            (None, None, Some(at), _) => (State::Listening, at),
+            (None, None, None, Some(at)) => (State::Online, at),
+            (None, None, None, None) => (State::Starting, life.forked),
         };
         WorkerInfo { slot: Slot::from_index(life.slot), id, pid: life.pid, state, since: self.base + since }
     }

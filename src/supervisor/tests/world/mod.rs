@@ -173,7 +173,7 @@ impl World {
 
     fn any_input(&mut self) -> Input {
         let id = self.any_id();
-        let live = self.rig.workers().iter().any(|worker| worker.id == id);
+        let live = self.rig.workers().iter().any(|worker| worker.id == id && worker.state.is_alive());
         let address = self.random.below(3) as usize;
         match self.random.below(13) {
             // Only the kernel knows what became of a fork that is under way.
