@@ -15,6 +15,7 @@ mod link;
 mod listener;
 mod messages;
 mod pin;
+mod place;
 mod sockets;
 
 use std::{
@@ -63,6 +64,11 @@ use crate::{
 /// to the whole group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event`, or
 /// waits in [`accept_blocking`](Listener::accept_blocking), to drain and ends any other. What the function installs
 /// itself wins.
+///
+/// **Its place in the system**: it is called `w0 server` where the master is called `server` (0: the slot), as `ps -o
+/// comm` and `top` show, so `killall server` means the master; and its `oom_score_adj` is 100 above the master's, so
+/// that the kernel, when memory runs out, ends a worker, which is replaced, and not the master. Programs that it starts
+/// inherit the latter.
 ///
 /// **Descriptors**: it has a copy of everything that the program had opened at the fork, unless it was told to
 /// [close what it inherits](crate::Cluster::close_inherited). Those of stdin, stdout and stderr that the program has
@@ -235,8 +241,8 @@ impl Worker {
         self.poll_busily(poll, events, timeout, Duration::ZERO).map(drop)
     }
 
-    /// As `poll`; looks for events again and again for the time of `busy` before it sleeps. Returns when the wait was over,
-    /// by the scoreboard's clock.
+    /// As `poll`; looks for events again and again for the time of `busy` before it sleeps. Returns when the wait was
+    /// over, by the scoreboard's clock.
     pub(crate) fn poll_busily(
         &mut self,
         poll: &mut mio::Poll,

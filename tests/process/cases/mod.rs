@@ -16,6 +16,7 @@ mod harness;
 mod listener;
 mod master_killed;
 mod messages;
+mod place;
 mod ports;
 mod restarts;
 mod roles;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         scoreboard::CASES,
         serve::CASES,
         cpus::CASES,
+        place::CASES,
         tls::CASES,
         #[cfg(feature = "tokio")]
         asynchronous::CASES,
