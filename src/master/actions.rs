@@ -82,7 +82,7 @@ impl Master {
         let seat = self.seats.take(slot, id).ok_or(io::Error::from(io::ErrorKind::StorageFull))?;
         ours.count_frames(seat.share());
         let hello = ours.send(&Frame::hello(LAYOUT, self.process), &[]);
-        match hello.map_err(Refused::System).and_then(|()| fork::fork()) {
+        match hello.map_err(Refused::System).and_then(|()| self.sacrifice.fork(fork::fork)) {
             Ok(Forked::Child) => self.be_born(slot, id, theirs, seat),
             Ok(Forked::Parent { pid, pidfd: Some(pidfd) }) => Ok(self.adopt(slot, id, pid, pidfd, ours, seat)?),
             Ok(Forked::Parent { pid, pidfd: None }) => {

@@ -13,6 +13,7 @@ mod messages;
 mod reactor;
 mod report;
 mod requests;
+mod sacrifice;
 mod signals;
 
 use std::{
@@ -29,6 +30,7 @@ use self::{
     reactor::{Reactor, Ready},
     report::Report,
     requests::Requests,
+    sacrifice::Sacrifice,
     signals::Signals,
 };
 use crate::{
@@ -93,6 +95,7 @@ pub struct Master {
     end: End,
     launch: Option<Launch>,
     before_fork: Option<BeforeFork>,
+    sacrifice: Sacrifice,
     /// When a fork was last refused because of threads, and how many ran.
     threads_seen: Option<(Instant, usize)>,
     drain_timeout: Duration,
@@ -134,15 +137,14 @@ impl Master {
         let report = Report::new(now, &settings, signals.is_some());
         report.started(&settings, ports.addresses());
         role::become_master();
-        let (process, drain_timeout) = (std::process::id(), settings.drain_timeout);
-        let custody = Custody::new(settings.keep_listeners);
+        let (process, drain_timeout, keep) = (std::process::id(), settings.drain_timeout, settings.keep_listeners);
         let mut master = Self {
             supervisor: Supervisor::new(settings, process, ports.addresses().to_vec(), seed()),
             crew: Crew::new(),
             reactor,
             signals,
             ports,
-            custody,
+            custody: Custody::new(keep),
             seats,
             buffer: Buffer::default(),
             events: VecDeque::new(),
@@ -153,6 +155,7 @@ impl Master {
             end: End::NotYet,
             launch: Some(launch),
             before_fork,
+            sacrifice: Sacrifice::open(),
             threads_seen: None,
             drain_timeout,
             report,

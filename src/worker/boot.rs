@@ -12,8 +12,8 @@ use std::{
 use super::{
     Worker, WorkerExit,
     bell::{Bell, Wake},
+    name::take_name,
     pin::pin,
-    place,
 };
 use crate::{
     birth::{Birth, Launch},
@@ -77,7 +77,7 @@ fn prepare(birth: Birth, options: Options) -> Result<Option<Worker>> {
     let doors = birth.doors.iter().map(|(_, door)| door.as_raw_fd());
     let keep: Vec<RawFd> = [birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()].into_iter().chain(doors).collect();
     owned::keep_only(&keep);
-    place::take(birth.slot, birth.id);
+    take_name(birth.slot, birth.id);
     birth.seat.occupy().map_err(|error| Error::system("making the others' part of the scoreboard read-only", error))?;
     if options.close_inherited {
         owned::close_inherited(&keep)

@@ -14,8 +14,8 @@ mod hearing;
 mod link;
 mod listener;
 mod messages;
+mod name;
 mod pin;
-mod place;
 mod sockets;
 
 use std::{

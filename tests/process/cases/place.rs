@@ -9,7 +9,8 @@ use crate::harness::{Bench, Fact, Run, cases};
 cases!("place":
     workers_are_named_after_their_slot,
     workers_are_ended_before_their_master_when_memory_runs_out,
-    a_worker_that_may_not_change_its_place_works_on,
+    an_unprivileged_master_is_ended_after_its_workers,
+    a_master_that_may_not_change_its_place_works_on,
 );
 
 fn read(pid: u32, file: &str) -> String {
@@ -59,14 +60,24 @@ fn workers_are_ended_before_their_master_when_memory_runs_out(bench: &Bench) {
     }
 }
 
+/// What it can do is the same: nobody lowers anything.
+fn an_unprivileged_master_is_ended_after_its_workers(bench: &Bench) {
+    let own = oom_score_adj(std::process::id());
+    let run = bench.start("cluster listen=@:0 workers=2 unprivileged");
+    each_worker(run, |run, ready| {
+        assert_eq!(oom_score_adj(pid(ready)), (own + 100).min(1000));
+        assert_eq!(oom_score_adj(run.pid()), own);
+    });
+}
+
 /// The files of a process that was root are root's.
-fn a_worker_that_may_not_change_its_place_works_on(bench: &Bench) {
+fn a_master_that_may_not_change_its_place_works_on(bench: &Bench) {
     if !Uid::effective().is_root() {
         bench.cannot("only root can give up being root");
     }
     let mut run = bench.start("cluster mode=run listen=@:0 unprivileged undumpable");
     let at = run.ready();
-    run.log("keeps the oom_score_adj of its master");
+    run.log("/proc/self/oom_score_adj: Permission denied");
     assert!(bench.ask(at, "who").starts_with("1 0 "));
     assert_eq!(oom_score_adj(pid(&run.all("ready")[0])), oom_score_adj(run.pid()));
     run.signal(Signal::SIGTERM);
