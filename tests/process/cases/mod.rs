@@ -22,6 +22,7 @@ mod restarts;
 mod roles;
 mod scoreboard;
 mod serve;
+mod side_by_side;
 mod signals;
 mod standalone;
 mod stop;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Case> {
         messages::CASES,
         commands::CASES,
         embedding::CASES,
+        side_by_side::CASES,
         descriptors::CASES,
         forks::CASES,
         channel::CASES,
