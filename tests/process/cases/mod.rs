@@ -11,6 +11,7 @@ mod descriptors;
 mod embedding;
 mod endings;
 mod examples;
+mod forking;
 mod forks;
 mod harness;
 mod listener;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Case> {
         cpus::CASES,
         place::CASES,
         tls::CASES,
+        forking::CASES,
         #[cfg(feature = "tokio")]
         asynchronous::CASES,
     ]

@@ -51,14 +51,10 @@ fn curl_gets_what_it_asks_for(bench: &Bench) {
 /// All workers know the key of the tickets: it was made before they were forked.
 fn a_client_that_comes_back_to_another_worker_need_not_begin_from_scratch(bench: &Bench) {
     let (mut run, address) = start(bench);
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(CERTIFICATE).unwrap()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+    let config = client();
     let (mut workers, mut handshakes) = (HashSet::new(), Vec::new());
     while workers.len() < 2 {
-        let (kind, worker) = ask(bench, address, &config);
+        let (kind, worker) = ask(bench, address, &config, "/pid");
         handshakes.push(kind);
         workers.insert(worker);
     }
@@ -93,16 +89,30 @@ fn stop(run: &mut Run) {
     run.end_with(0);
 }
 
-/// How the connection came about, and who has answered.
-fn ask(bench: &Bench, address: SocketAddr, config: &Arc<ClientConfig>) -> (HandshakeKind, String) {
+/// Of a client that remembers its sessions.
+pub(super) fn client() -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(CERTIFICATE).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// How the connection came about, and what was answered.
+pub(super) fn ask(
+    bench: &Bench,
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    path: &str,
+) -> (HandshakeKind, String) {
     let name = ServerName::try_from("localhost").unwrap();
     let tls = ClientConnection::new(Arc::clone(config), name).unwrap();
     let mut client = StreamOwned::new(tls, bench.stream(address));
-    client.write_all(b"GET /pid HTTP/1.0\r\n\r\n").unwrap();
+    client.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("an answer that ends with a goodbye");
     (client.conn.handshake_kind().unwrap(), answer.split_once("\r\n\r\n").unwrap().1.to_owned())
 }
 
-const CERTIFICATE: &str = "tests/tls/certificate.pem";
-const KEY: &str = "tests/tls/key.pem";
+pub(super) const CERTIFICATE: &str = "tests/tls/certificate.pem";
+pub(super) const KEY: &str = "tests/tls/key.pem";
