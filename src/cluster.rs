@@ -224,8 +224,9 @@ impl Cluster {
         self
     }
 
-    /// Called in the master before each attempt to fork, for example to flush buffers that a child would inherit. A
-    /// panic in it unwinds through the call that forked.
+    /// Called in the master before each attempt to fork, for example to flush buffers that a child would inherit
+    /// ([`docs::forking`](crate::docs::forking) has more of that kind). A panic in it unwinds through the call that
+    /// forked.
     pub fn before_fork(mut self, hook: impl FnMut(Slot) + 'static) -> Self {
         self.before_fork = Some(Box::new(hook));
         self

@@ -1,5 +1,8 @@
 //! Guides: how to do what takes more than one type. Their code is compiled and run as tests.
 
+#[doc = include_str!("docs/forking.md")]
+pub mod forking {}
+
 #[doc = include_str!("docs/serving.md")]
 pub mod serving {}
 

@@ -10,6 +10,9 @@ use crate::harness::{Bench, Run, cases};
 
 cases!("forking":
     fork_hygiene_shows_each_effect_and_its_cure,
+    a_file_lock_that_a_worker_drops_is_free_for_all,
+    a_poll_that_a_worker_changes_is_changed_for_all,
+    workers_have_the_memory_layout_of_their_master,
     tls_sessions_resume_on_whatever_worker_they_reach,
     tickets_of_each_worker_are_of_no_use_to_the_others,
     tls_tickets_needs_a_certificate,
@@ -49,6 +52,31 @@ fn fork_hygiene_shows_each_effect_and_its_cure(bench: &Bench) {
     ] {
         assert!(master.iter().any(|fact| fact.rest() == told), "{told}: {master:?}");
     }
+}
+
+fn a_file_lock_that_a_worker_drops_is_free_for_all(bench: &Bench) {
+    let mut run = bench.start("copied_file_lock");
+    run.expect("exited with code 0");
+    run.end_with(0);
+    let is_free = |when: &str| run.all(when)[0].rest() == "true";
+    assert!(!is_free("free_while_held") && is_free("free_after_a_worker_has_dropped_it"));
+}
+
+fn a_poll_that_a_worker_changes_is_changed_for_all(bench: &Bench) {
+    let mut run = bench.start("copied_poll");
+    run.expect("exited with code 0");
+    assert_eq!(run.fact("master_hears").rest(), "0");
+    run.end_with(0);
+}
+
+/// What one of them gives away is known of all.
+fn workers_have_the_memory_layout_of_their_master(bench: &Bench) {
+    let mut run = bench.start("copied_layout");
+    run.expect("exited with code 0");
+    run.end_with(0);
+    let layouts = run.all("layout");
+    assert_eq!(layouts.len(), 3);
+    assert!(layouts.iter().all(|layout| *layout == layouts[0]), "{layouts:?}");
 }
 
 fn tls_sessions_resume_on_whatever_worker_they_reach(bench: &Bench) {
