@@ -3,6 +3,9 @@
 #[doc = include_str!("docs/forking.md")]
 pub mod forking {}
 
+#[doc = include_str!("docs/from_node.md")]
+pub mod from_node {}
+
 #[doc = include_str!("docs/serving.md")]
 pub mod serving {}
 

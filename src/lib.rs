@@ -62,7 +62,9 @@
 //! **Numbers** of all workers, across restarts, are on the [`Scoreboard`]; a worker writes its own by its [`Row`].
 //!
 //! **One thread in the master**, now and at every later fork: `fork` copies only the calling thread. Start threads in
-//! the workers.
+//! the workers. What else a fork copies, and what to make before it and what after: [`docs::forking`].
+//!
+//! **From Node**: [`docs::from_node`] has the name here for each name there.
 //!
 //! **Tests** of a server run its worker function in their own process, see [`Cluster::standalone`] and
 //! [`docs::testing`].
