@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod client;
 mod fact;
+mod fixture;
 mod outputs;
 mod run;
 
@@ -25,6 +26,7 @@ pub(crate) use self::{
     bench::{Bench, free_port},
     client::Client,
     fact::Fact,
+    fixture::{become_unprivileged, compared, descriptors, follow_the_harness, log_to, restrict_low_ports, state},
     run::Run,
 };
 use arguments::Arguments;
@@ -56,7 +58,8 @@ enum Verdict {
 /// What [`Bench::cannot`] panics with.
 struct Cannot(String);
 
-pub(crate) fn main(cases: &[Case]) -> ExitCode {
+/// Runs the cases that the command line asks for; `closing` is called with the number of those that passed.
+pub(crate) fn main(cases: &[Case], closing: impl FnOnce(usize)) -> ExitCode {
     let arguments = match Arguments::parse() {
         Ok(arguments) => arguments,
         Err(problem) => {
@@ -76,6 +79,7 @@ pub(crate) fn main(cases: &[Case]) -> ExitCode {
     let begun = Instant::now();
     println!("\nrunning {} test{}", wanted.len(), if wanted.len() == 1 { "" } else { "s" });
     let verdicts = run_all(&wanted, &arguments);
+    closing(verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Passed)).count());
     summary(&verdicts, cases.len() - wanted.len(), begun)
 }
 
