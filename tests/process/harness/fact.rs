@@ -52,9 +52,15 @@ impl fmt::Debug for Fact {
     }
 }
 
-/// The documented order of every worker's events; `complete`: the cluster has ended, so the last two are there. A
-/// program without a master forks nobody.
-pub(super) fn check_order(facts: &[Fact], complete: bool) {
+/// The documented order of every worker's events. The clusters of a program each end with a `result`, and then the
+/// last two are there. A program without a master forks nobody.
+pub(super) fn check_order(facts: &[Fact]) {
+    let clusters = facts.split(|fact| fact.name() == "result");
+    let ended = clusters.clone().count() - 1;
+    clusters.enumerate().for_each(|(number, facts)| check_cluster(facts, number < ended));
+}
+
+fn check_cluster(facts: &[Fact], complete: bool) {
     if facts.iter().all(|fact| fact.name() != "fork") {
         return;
     }
