@@ -4,7 +4,7 @@
 use std::{
     cell::RefCell,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
     ops::{Deref, DerefMut},
     os::unix::net::UnixStream,
     path::Path,
@@ -12,13 +12,13 @@ use std::{
 };
 
 use mio_cluster::{
-    Cause, Cluster, Event, ExitStatus, Io, Listener, Master, ReadyWhen, Service, Shutdown, Worker, WorkerExit,
-    WorkerId, WorkerRef,
+    Cause, Cluster, Event, ExitStatus, Io, Listener, Master, ReadyWhen, Service, Worker, WorkerExit, WorkerId,
+    WorkerRef,
     mio::{Events, Interest, Poll, Token},
 };
 
-/// Where a scenario takes place: an IP address of its own.
-pub(crate) struct Place(pub(crate) Ipv4Addr);
+/// Where a scenario takes place: an IP address of its own, and what else the harness names.
+pub(crate) struct Place(pub(crate) Ipv4Addr, pub(crate) Option<SocketAddr>);
 
 impl Place {
     /// Any port of it.
@@ -127,7 +127,7 @@ impl Primary {
 
     pub(crate) fn stop(self) {
         let mut this = self;
-        this.master.shutdown(Shutdown::Drain);
+        this.master.shutdown(mio_cluster::Shutdown::Drain);
         this.end();
     }
 
@@ -254,14 +254,23 @@ impl Client {
     }
 
     pub(crate) fn hear(&mut self) -> String {
-        let mut line = String::new();
-        assert!(self.0.read_line(&mut line).unwrap() > 0, "the connection was closed without an answer");
-        line.trim_end().to_owned()
+        self.try_hear().expect("the connection was closed without an answer")
+    }
+
+    pub(crate) fn try_hear(&mut self) -> Option<String> {
+        line_of(&mut self.0)
     }
 
     /// Waits for the end, which has to come in order.
-    pub(crate) fn closed(mut self) {
+    pub(crate) fn closed(&mut self) {
         assert_eq!(self.0.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Workers that were forked meanwhile have a copy of it, so that closing it alone says nothing to the server.
+        let _ = self.0.get_ref().shutdown(Shutdown::Both);
     }
 }
 
@@ -276,6 +285,26 @@ pub(crate) fn ask_all(at: SocketAddr, workers: usize) {
     while answered.len() < workers {
         answered.insert(ask(at));
     }
+}
+
+/// What workers say to the primary without a channel.
+pub(crate) struct Pipe(BufReader<UnixStream>);
+
+impl Pipe {
+    pub(crate) fn line(&mut self) -> String {
+        line_of(&mut self.0).expect("somebody can write")
+    }
+}
+
+/// A pipe, and the end for the worker functions.
+pub(crate) fn pipe() -> (Pipe, Lent<UnixStream>) {
+    let (reader, writer) = UnixStream::pair().unwrap();
+    (Pipe(BufReader::new(reader)), Lent::new(writer))
+}
+
+fn line_of(from: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    (from.read_line(&mut line).is_ok_and(|length| length > 0)).then(|| line.trim_end().to_owned())
 }
 
 /// What worker functions use of the primary's. A captured value is never dropped in the primary; this one is, with its

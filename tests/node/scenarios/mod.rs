@@ -3,6 +3,8 @@
 mod disconnect;
 mod identity;
 mod lifecycle;
+mod listen;
+mod sockets;
 mod ties;
 
 use std::process::ExitCode;
@@ -51,7 +53,15 @@ macro_rules! case_of {
 use case_of;
 
 pub(crate) fn all() -> Vec<Scenario> {
-    [identity::SCENARIOS, lifecycle::SCENARIOS, disconnect::SCENARIOS, ties::SCENARIOS].concat()
+    [
+        identity::SCENARIOS,
+        lifecycle::SCENARIOS,
+        disconnect::SCENARIOS,
+        ties::SCENARIOS,
+        listen::SCENARIOS,
+        sockets::SCENARIOS,
+    ]
+    .concat()
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -60,11 +70,11 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// The fixture: the program of a scenario.
 pub(crate) fn program(words: &[String]) -> ExitCode {
-    let [name, ip] = words else { panic!("a scenario and an IP address") };
+    let [name, ip, rest @ ..] = words else { panic!("a scenario and an IP address") };
     let scenario = all().into_iter().find(|scenario| scenario.name == name).expect("a scenario of this name");
     harness::follow_the_harness();
     harness::log_to(Target::Stderr);
-    let place = Place(ip.parse().unwrap());
+    let place = Place(ip.parse().unwrap(), rest.first().map(|at| at.parse().unwrap()));
     harness::compared(|| {
         (scenario.program)(&place);
         ExitCode::SUCCESS
@@ -75,4 +85,7 @@ fn play(bench: &Bench, name: &str, warnings: &[&str]) {
     let mut run = bench.start(&format!("{name} @"));
     warnings.iter().for_each(|warning| run.expect(warning));
     run.end_with(0);
+    if let Some(why) = run.all("impossible").first() {
+        bench.cannot(why.rest());
+    }
 }

@@ -53,13 +53,16 @@ pub(crate) fn descriptors() -> BTreeMap<String, String> {
     lasting.map(|(name, to)| (name.into_string().unwrap(), text(to))).collect()
 }
 
-/// Goes where `port` needs a right: into a network namespace of its own, if it needs none here.
-pub(crate) fn restrict_low_ports(port: u16) {
+/// Goes where `port` needs a right: into a network namespace of its own, if it needs none here. False: it could not, and
+/// said so.
+pub(crate) fn restrict_low_ports(port: u16) -> bool {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
     let start: u16 = text.trim().parse().unwrap_or(1024);
-    if start <= port && unshare(CloneFlags::CLONE_NEWNET).is_err() {
+    let possible = start > port || unshare(CloneFlags::CLONE_NEWNET).is_ok();
+    if !possible {
         println!("impossible net.ipv4.ip_unprivileged_port_start is low, and root is needed for an own namespace");
     }
+    possible
 }
 
 /// Becomes a user that nobody else uses. `count_apart`: whose processes are not counted along with anybody else's.
