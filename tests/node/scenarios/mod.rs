@@ -4,6 +4,8 @@ mod disconnect;
 mod identity;
 mod lifecycle;
 mod listen;
+mod messages;
+mod secrets;
 mod sockets;
 mod ties;
 
@@ -60,6 +62,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         ties::SCENARIOS,
         listen::SCENARIOS,
         sockets::SCENARIOS,
+        messages::SCENARIOS,
+        secrets::SCENARIOS,
     ]
     .concat()
 }
