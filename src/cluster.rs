@@ -3,7 +3,7 @@
 use std::{process::ExitCode, thread::available_parallelism, time::Duration};
 
 use crate::{
-    config::{Backoff, Bind, Intensity, Listen, ReadyWhen, Restart, Settings, resolve},
+    config::{Backoff, Intensity, Listen, ReadyWhen, Restart, Settings, Wanted, resolve},
     error::{Error, Kind, Result},
     event::Event,
     id::Slot,
@@ -315,14 +315,14 @@ impl Cluster {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn standalone(self) -> Result<Worker> {
-        let (binds, settings) = (self.binds()?, self.settings.bounded());
-        Worker::standalone(&binds, settings.drain_timeout)
+    pub fn standalone(mut self) -> Result<Worker> {
+        let (addresses, settings) = (self.addresses()?, self.settings.bounded());
+        Worker::standalone(addresses, settings.drain_timeout)
     }
 
-    fn begin<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static, signals: bool) -> Result<Master> {
+    fn begin<R: WorkerExit>(mut self, worker: impl FnOnce(Worker) -> R + 'static, signals: bool) -> Result<Master> {
         Master::start(Plan {
-            binds: self.binds()?,
+            addresses: self.addresses()?,
             settings: self.settings.bounded(),
             signals: self.signals.unwrap_or(signals),
             launch: boot::launch(worker, self.boot),
@@ -330,17 +330,18 @@ impl Cluster {
         })
     }
 
-    /// The addresses, if everything is as it should be.
-    fn binds(&self) -> Result<Vec<Bind>> {
+    /// The addresses, if everything is as it should be. Taken, not copied: no worker is to inherit a descriptor among
+    /// them that nobody uses.
+    fn addresses(&mut self) -> Result<Vec<Wanted>> {
         let mut problems = self.settings.problems();
-        let binds = resolve(&self.addresses).unwrap_or_else(|found| {
+        let wanted = resolve(std::mem::take(&mut self.addresses)).unwrap_or_else(|found| {
             problems.extend(found);
             Vec::new()
         });
         if !problems.is_empty() {
             return Err(Error::new(Kind::InvalidConfig, format!("invalid configuration: {}", problems.join("; "))));
         }
-        Ok(binds)
+        Ok(wanted)
     }
 }
 

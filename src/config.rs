@@ -1,12 +1,15 @@
 //! What goes in: addresses and rules as the user gives them, parsed once into values that are valid by type.
 //!
-//! Nothing here touches the system; the claim of a port is made in `net`.
+//! Nothing here touches the system, but that a descriptor is asked for its address; the claim of a port is made in `net`.
 
+mod bind;
+mod given;
 mod listen;
 mod settings;
+mod unix;
 
+pub(crate) use bind::{Bind, Wanted, resolve};
 pub use listen::Listen;
-pub(crate) use listen::{Bind, resolve};
 pub(crate) use settings::{Backoff, FOR_EVER, Intensity, Settings};
 
 /// When a worker that ended by itself is followed by another one. Workers that were asked to leave never are.

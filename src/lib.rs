@@ -127,7 +127,7 @@ pub use master::Master;
 pub use role::{is_master, is_worker};
 pub use scoreboard::{Closes, DoorStats, Row, Scoreboard, Totals, WorkerStats};
 pub use serve::{Closed, Deadline, Io, Key, Layer, Mailbox, Posted, Serve, Service, SourceId, TimerId, Turn};
-pub use worker::{Listener, Worker, WorkerExit, WorkerHandle};
+pub use worker::{Listener, UnixListener, Worker, WorkerExit, WorkerHandle};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -122,7 +122,7 @@ impl<S: Service> Tls<S> {
         };
         self.plain.input.clear();
         if let Err(error) = result {
-            log::debug!("TLS with {}: {error}", io.peer());
+            log::debug!("TLS with {:?}: {error}", io.peer());
             self.records.clear();
             return io.fail(error);
         }

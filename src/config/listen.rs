@@ -1,60 +1,189 @@
-//! Addresses: from text to [`Bind`], and the check that they do not get into each other's way.
+//! Addresses as the program gives them.
 
 use std::{
     net::{IpAddr, SocketAddr},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use crate::event::Address;
+use crate::event::Endpoint;
 
 /// An address to listen on, with its options.
 ///
-/// Made from `"127.0.0.1:8000"`, `"[::]:8000"`, a [`SocketAddr`] or an `(IpAddr, u16)`. Names are not resolved. Port 0
-/// lets the kernel choose; all workers get the same port. `[::]` takes IPv4 too, unless `v6_only(true)` or an address
-/// of the cluster is the IPv4 wildcard at the same port.
+/// | made from | is |
+/// |---|---|
+/// | `"127.0.0.1:8000"`, `"[::]:8000"`, a [`SocketAddr`], an `(IpAddr, u16)` | a port, at which each worker has a socket of its own |
+/// | `"unix:/run/app.sock"`, [`Listen::unix`] | a Unix-domain stream socket, which all workers share |
+/// | `"unix:@app"` | the same at an abstract name, which needs no file |
+/// | [`Listen::fd`] | a socket that is there already, which all workers share |
 ///
-/// **Errors**: a text that is no address, two addresses that overlap or have one name, `v6_only` on IPv4: all are
-/// reported together by [`Cluster::run`](crate::Cluster::run) and [`Cluster::start`](crate::Cluster::start).
+/// Names are not resolved. Port 0 lets the kernel choose; all workers get the same port. `[::]` takes IPv4 too, unless
+/// `v6_only(true)` or an address of the cluster is the IPv4 wildcard at the same port.
+///
+/// **A shared socket** is bound and opened by the master before the first worker is forked, so clients connect and wait
+/// from then on. No worker's end closes it: whoever waits is served by another worker, or by the next one, also if that
+/// comes late. Workers of any user can accept on it. When the cluster stops, the socket of a `unix` address refuses
+/// later clients at once, and those that wait are served.
+///
+/// **Errors**: a text that is no address, two addresses that overlap or have one name, an option that cannot apply to
+/// the address, a path too long for the kernel, a descriptor that is no stream socket or not bound: all are reported
+/// together by [`Cluster::run`](crate::Cluster::run) and [`Cluster::start`](crate::Cluster::start).
 ///
 /// ```
 /// use mio_cluster::{Cluster, Listen};
 ///
 /// let cluster = Cluster::new()
 ///     .listen("127.0.0.1:0")
-///     .listen(Listen::from("[::1]:0").name("admin").backlog(128));
+///     .listen(Listen::from("[::1]:0").name("admin").backlog(128))
+///     .listen(Listen::unix("/run/app.sock").mode(0o660));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Listen {
-    /// As written; the default of the name.
-    text: String,
-    at: Option<SocketAddr>,
-    name: Option<String>,
-    backlog: u32,
-    nodelay: bool,
-    defer_accept: Duration,
-    v6_only: bool,
+    /// As written; the default of the name. Empty for a descriptor, whose address is not known yet.
+    pub(super) text: String,
+    pub(super) at: At,
+    pub(super) name: Option<String>,
+    pub(super) backlog: u32,
+    pub(super) nodelay: bool,
+    pub(super) defer_accept: Duration,
+    pub(super) v6_only: bool,
+    pub(super) mode: Option<u32>,
+}
+
+/// Where, as far as the text says it.
+#[derive(Clone, Debug)]
+pub(super) enum At {
+    /// It is no address.
+    Unknown,
+    Ip(SocketAddr),
+    Unix(Endpoint),
+    /// Shared by clones of the value.
+    Given(Arc<OwnedFd>),
 }
 
 impl Listen {
-    fn new(text: String, at: Option<SocketAddr>) -> Self {
-        Self { text, at, name: None, backlog: BACKLOG, nodelay: true, defer_accept: Duration::ZERO, v6_only: false }
+    fn new(text: String, at: At) -> Self {
+        Self {
+            text,
+            at,
+            name: None,
+            backlog: BACKLOG,
+            nodelay: true,
+            defer_accept: Duration::ZERO,
+            v6_only: false,
+            mode: None,
+        }
     }
 
-    /// The name for [`Worker::listen_on`](crate::Worker::listen_on); default: the text of the address as given.
+    /// A Unix-domain stream socket, which the master binds and all workers accept on: by
+    /// [`Worker::unix`](crate::Worker::unix), or in the managed loop ([`Worker::serve`](crate::Worker::serve)). A path
+    /// with a NUL byte in front is an abstract name.
+    ///
+    /// **The file**: of several programs that start at once on one path exactly one gets it; the others are told that
+    /// the address is in use ([`is_address_in_use`](crate::Error::is_address_in_use)), as they are while somebody
+    /// listens there. A file that is left of a program that was killed is replaced. What is no socket is never touched:
+    /// the start fails and says what it is. When the cluster has ended, its file is removed, unless another one has
+    /// taken its place meanwhile.
+    ///
+    /// Programs that agree on this hold a lock (flock(2)) of the directory while they look and bind. The directory must
+    /// exist and be writable and readable; give it to the service alone where others must not replace the socket. It
+    /// stays open, so a relative path survives a change of the working directory.
+    ///
+    /// **Who may connect** is decided by [`mode`](Self::mode) and by the rights of the directory; abstract names have
+    /// neither, everybody in the network namespace may connect to them.
+    ///
+    /// **Errors**, of `run` and `start`: the path is longer than 107 bytes, which is all that the kernel takes; it ends
+    /// with a slash or holds a NUL byte further on; the directory is missing or forbidden; somebody listens there.
+    ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    /// use mio_cluster::{Cluster, Io, Listen, Service};
+    ///
+    /// struct Echo;
+    ///
+    /// impl Service for Echo {
+    ///     type Conn = ();
+    ///
+    ///     fn opened(&mut self, _io: &mut Io<'_>) {}
+    ///
+    ///     fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {
+    ///         io.write(input);
+    ///         input.len()
+    ///     }
+    /// }
+    ///
+    /// fn main() -> ExitCode {
+    ///     Cluster::new().listen(Listen::unix("/run/echo.sock").mode(0o660)).main(|worker| worker.serve(Echo))
+    /// }
+    /// ```
+    pub fn unix(path: impl AsRef<Path>) -> Self {
+        let at = Endpoint::unix(path.as_ref().as_os_str().as_bytes());
+        Self::new(at.to_string(), At::Unix(at))
+    }
+
+    /// A socket that is open already: of the service manager (systemd's `LISTEN_FDS`, inetd), of a test, of a parent. It
+    /// is a TCP or Unix-domain stream socket, listening or at least bound; all workers accept on it. Which of the two it
+    /// is decides between [`Worker::listen`](crate::Worker::listen) and [`Worker::unix`](crate::Worker::unix);
+    /// [`Worker::serve`](crate::Worker::serve) takes both. Its name, unless given, is the text of its address.
+    ///
+    /// It may be open elsewhere, too, and is never shut and its file never removed: as service managers demand, clients
+    /// that come while this cluster stops wait for its next start. It becomes non-blocking, for all who have it; the
+    /// other options of the address but `v6_only` and `mode` are set on it, `backlog` only if it does not listen yet.
+    ///
+    /// The descriptor is closed in the master when the cluster has ended. A clone of this value keeps it open, in the
+    /// workers as well.
+    ///
+    /// ```
+    /// use std::net::{TcpListener, TcpStream};
+    /// use mio_cluster::{Cluster, Listen};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let socket = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = socket.local_addr()?;
+    /// let mut worker = Cluster::new().listen(Listen::fd(socket).name("http")).standalone()?;
+    /// let listener = worker.listen_on("http")?;
+    /// let _client = TcpStream::connect(address)?;
+    /// let (_connection, _peer) = listener.accept()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fd(socket: impl Into<OwnedFd>) -> Self {
+        let socket = socket.into();
+        let text = format!("descriptor {}", socket.as_raw_fd());
+        Self::new(text, At::Given(Arc::new(socket)))
+    }
+
+    /// The name for [`Worker::listen_on`](crate::Worker::listen_on) and [`Worker::unix_on`](crate::Worker::unix_on);
+    /// default: the text of the address as given.
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self
     }
 
-    /// How many connections may wait to be accepted, per worker. The kernel takes at most `net.core.somaxconn`, which
-    /// is also the default.
+    /// How many connections may wait to be accepted, per worker; of a shared socket, for all workers together. The
+    /// kernel takes at most `net.core.somaxconn`, which is also the default.
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
         self
     }
 
-    /// TCP_NODELAY on accepted connections (they inherit it from the listener); default on.
+    /// The permission bits of a Unix socket's file, such as `0o660`; who may connect needs the right to write. The file
+    /// has exactly these, whatever the umask is, and is never wider for a moment. Default: 0o777 without the bits of
+    /// the umask. Its owner and group are those of the master.
+    ///
+    /// **Errors**, of `run` and `start`: the address is no path; bits beyond 0o777.
+    pub fn mode(mut self, bits: u32) -> Self {
+        self.mode = Some(bits);
+        self
+    }
+
+    /// TCP_NODELAY on accepted connections (they inherit it from the listener); default on. Unix sockets have no such
+    /// thing.
     pub fn nodelay(mut self, on: bool) -> Self {
         self.nodelay = on;
         self
@@ -91,14 +220,20 @@ impl Listen {
 
 impl From<&str> for Listen {
     fn from(text: &str) -> Self {
-        Self::new(text.to_owned(), text.parse().ok())
+        let at = match text.strip_prefix("unix:") {
+            Some(name) => At::Unix(match name.strip_prefix('@') {
+                Some(name) => Endpoint::Abstract(name.as_bytes().into()),
+                None => Endpoint::Path(Path::new(name).into()),
+            }),
+            None => text.parse().map_or(At::Unknown, At::Ip),
+        };
+        Self::new(text.to_owned(), at)
     }
 }
 
 impl From<String> for Listen {
     fn from(text: String) -> Self {
-        let at = text.parse().ok();
-        Self::new(text, at)
+        text.as_str().into()
     }
 }
 
@@ -110,7 +245,7 @@ impl From<&String> for Listen {
 
 impl From<SocketAddr> for Listen {
     fn from(at: SocketAddr) -> Self {
-        Self::new(at.to_string(), Some(at))
+        Self::new(at.to_string(), At::Ip(at))
     }
 }
 
@@ -120,149 +255,6 @@ impl From<(IpAddr, u16)> for Listen {
     }
 }
 
-/// A valid address of the cluster. After the claim `at` holds the real port.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Bind {
-    pub(crate) name: Arc<str>,
-    pub(crate) at: SocketAddr,
-    pub(crate) backlog: i32,
-    pub(crate) nodelay: bool,
-    /// Seconds; 0: off.
-    pub(crate) defer_accept: i32,
-    pub(crate) v6_only: bool,
-}
-
-impl Bind {
-    pub(crate) fn address(&self) -> Address {
-        Address::new(Arc::clone(&self.name), self.at)
-    }
-}
-
-/// Turns the builder's addresses into valid ones, or lists everything that is wrong with them.
-pub(crate) fn resolve(addresses: &[Listen]) -> Result<Vec<Bind>, Vec<String>> {
-    let mut problems = Vec::new();
-    let mut binds: Vec<Bind> = Vec::new();
-    for listen in addresses {
-        match bind(listen, addresses) {
-            Ok(bind) => {
-                problems.extend(binds.iter().filter_map(|earlier| conflict(earlier, &bind)));
-                binds.push(bind);
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if problems.is_empty() { Ok(binds) } else { Err(problems) }
-}
-
-fn bind(listen: &Listen, all: &[Listen]) -> Result<Bind, String> {
-    let text = &listen.text;
-    let Some(at) = listen.at else {
-        return Err(format!(
-            "{text:?} is not an address; names are not resolved, write IP:PORT such as 127.0.0.1:8000 or [::]:8000"
-        ));
-    };
-    if listen.v6_only && at.ip().to_canonical().is_ipv4() {
-        return Err(format!("{text:?} is an IPv4 address, v6_only cannot apply to it"));
-    }
-    let beside_v4 = all.iter().any(|other| other.at.is_some_and(|v4| is_v4_wildcard_beside(v4, at)));
-    Ok(Bind {
-        name: listen.name.as_deref().unwrap_or(text).into(),
-        at,
-        backlog: i32::try_from(listen.backlog).unwrap_or(i32::MAX),
-        nodelay: listen.nodelay,
-        defer_accept: whole_seconds(listen.defer_accept),
-        v6_only: at.is_ipv6() && (listen.v6_only || beside_v4),
-    })
-}
-
-/// The kernel takes no fractions.
-fn whole_seconds(time: Duration) -> i32 {
-    let seconds = time.as_secs().saturating_add((time.subsec_nanos() > 0).into());
-    i32::try_from(seconds).unwrap_or(i32::MAX)
-}
-
-fn is_v4_wildcard_beside(v4: SocketAddr, v6: SocketAddr) -> bool {
-    v4.is_ipv4() && v4.ip().is_unspecified() && v6.ip().is_unspecified() && v4.port() == v6.port() && v4.port() != 0
-}
-
-fn conflict(a: &Bind, b: &Bind) -> Option<String> {
-    if a.at == b.at && a.at.port() != 0 {
-        return Some(format!("the address {} is given twice", a.at));
-    }
-    if overlap(a, b) {
-        return Some(format!("the addresses {} and {} overlap, drop one of them", a.at, b.at));
-    }
-    (a.name == b.name).then(|| format!("two addresses are called {:?}, give one of them another name", a.name))
-}
-
-/// Whether some connection could belong to both.
-fn overlap(a: &Bind, b: &Bind) -> bool {
-    if a.at.port() != b.at.port() || a.at.port() == 0 {
-        return false;
-    }
-    match (canonical(a.at), canonical(b.at)) {
-        (SocketAddr::V4(a), SocketAddr::V4(b)) => {
-            a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified()
-        }
-        (SocketAddr::V6(a), SocketAddr::V6(b)) => {
-            let same = a.ip() == b.ip() && a.scope_id() == b.scope_id();
-            same || a.ip().is_unspecified() || b.ip().is_unspecified()
-        }
-        (SocketAddr::V6(v6), SocketAddr::V4(_)) => v6.ip().is_unspecified() && !a.v6_only,
-        (SocketAddr::V4(_), SocketAddr::V6(v6)) => v6.ip().is_unspecified() && !b.v6_only,
-    }
-}
-
-/// `[::ffff:1.2.3.4]` takes the connections of `1.2.3.4`.
-fn canonical(at: SocketAddr) -> SocketAddr {
-    if at.ip().to_canonical().is_ipv4() { SocketAddr::new(at.ip().to_canonical(), at.port()) } else { at }
-}
-
 /// More than any `net.core.somaxconn`, so the kernel's limit holds; a short queue turns a burst into retries of one
 /// second.
 const BACKLOG: u32 = i32::MAX as u32;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problems(addresses: &[&str]) -> Vec<String> {
-        let listens: Vec<Listen> = addresses.iter().map(|&text| text.into()).collect();
-        resolve(&listens).err().unwrap_or_default()
-    }
-
-    #[test]
-    fn all_problems_are_reported_at_once() {
-        let found = problems(&["localhost:80", "1.2.3.4:80", "0.0.0.0:80", "8000", "1.2.3.4:80"]);
-        assert_eq!(found.len(), 5, "{found:?}");
-        assert!(found[0].contains("localhost:80") && found[0].contains("not resolved"));
-        assert!(found[1].contains("1.2.3.4:80") && found[1].contains("0.0.0.0:80"));
-    }
-
-    #[test]
-    fn a_dual_stack_wildcard_overlaps_ipv4_unless_it_is_v6_only() {
-        assert_eq!(problems(&["127.0.0.1:80", "[::]:80"]).len(), 1);
-        assert_eq!(problems(&["[::]:80", "127.0.0.1:80"]).len(), 1);
-        assert_eq!(problems(&["[::ffff:127.0.0.1]:80", "127.0.0.1:80"]).len(), 1, "the same address in IPv6's clothes");
-        let v6_only = Listen::from("[::]:80").v6_only(true);
-        assert!(resolve(&[v6_only, "127.0.0.1:80".into()]).is_ok());
-        let beside = resolve(&["[::]:80".into(), "0.0.0.0:80".into()]).unwrap();
-        assert!(beside[0].v6_only, "beside the IPv4 wildcard [::] is v6-only");
-    }
-
-    #[test]
-    fn deferral_is_rounded_up_to_whole_seconds() {
-        for (millis, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2), (u64::MAX, i32::MAX)] {
-            let listen = Listen::from("1.2.3.4:1").defer_accept(Duration::from_millis(millis));
-            assert_eq!(resolve(&[listen]).unwrap()[0].defer_accept, seconds);
-        }
-        assert_eq!(whole_seconds(Duration::MAX), i32::MAX);
-    }
-
-    #[test]
-    fn port_zero_overlaps_nothing_but_names_must_differ() {
-        assert!(problems(&["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"]).is_empty());
-        assert!(problems(&["127.0.0.1:0", "127.0.0.1:0"])[0].contains("another name"));
-        assert!(resolve(&[Listen::from("1.2.3.4:1").v6_only(true)]).is_err());
-    }
-}

@@ -164,7 +164,7 @@ impl Display for Quoted<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{net::SocketAddr, time::Duration};
 
     use super::*;
     use crate::{
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_lines_are_those_of_the_convention() {
-        let address = Address::new("http".into(), "127.0.0.1:8000".parse().unwrap());
+        let address = Address::new("http".into(), SocketAddr::from(([127, 0, 0, 1], 8000)));
         let listening = Event::Listening { worker: WORKER, address: address.clone() };
         assert_eq!(
             listening.to_json(),

@@ -3,6 +3,7 @@
 //! Events are owned values that the program pulls; nothing here is ever called back.
 
 mod address;
+mod endpoint;
 mod json;
 mod message;
 mod status;
@@ -13,6 +14,7 @@ use std::{
 };
 
 pub use address::Address;
+pub(crate) use endpoint::Endpoint;
 pub use message::Message;
 pub use status::ExitStatus;
 

@@ -33,6 +33,7 @@ impl Master {
                 Action::Ask { id, within } => self.ask(now, id, within),
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Shut { slot, address, why } => self.shut(slot, address, why),
+                Action::Refuse => self.ports.refuse(),
                 Action::Emit(event) => self.emit(now, event),
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
@@ -109,7 +110,7 @@ impl Master {
             binds: Arc::clone(self.ports.binds()),
             owner: self.ports.owner(),
             custody: self.custody.is_on(),
-            doors: self.custody.inheritance(slot),
+            doors: [self.custody.inheritance(slot), self.ports.inheritance()].into_iter().flatten().collect(),
             drain_timeout: self.drain_timeout,
         };
         // Never dropped: its place is the master's.

@@ -125,6 +125,9 @@ impl Master {
             return self.garbled(id, "a socket, which this cluster leaves to its workers");
         }
         let Some(bind) = self.ports.binds().get(address) else { return self.no_such_address(id, index) };
+        if bind.shared {
+            return self.garbled(id, "a socket of its own for an address that all share");
+        }
         let Some(socket) = descriptors.pop() else { return self.garbled(id, "a listen request without its socket") };
         match door::admit(bind, &socket, self.custody.held(slot, address)) {
             Ok(()) => {
@@ -141,15 +144,15 @@ impl Master {
         }
     }
 
-    /// The worker has opened its socket itself and keeps it to itself.
+    /// The worker accepts on the socket that all share, or has opened one itself and keeps it to itself.
     fn opened(&mut self, now: Instant, id: WorkerId, index: u16) {
-        if usize::from(index) >= self.ports.binds().len() {
-            return self.no_such_address(id, index);
+        match self.ports.binds().get(usize::from(index)).map(|bind| bind.shared) {
+            None => self.no_such_address(id, index),
+            Some(false) if self.custody.is_on() => {
+                self.garbled(id, "that it keeps a socket to itself, which this cluster does not allow");
+            }
+            Some(true | false) => self.supervisor.handle_opened(now, id, usize::from(index)),
         }
-        if self.custody.is_on() {
-            return self.garbled(id, "that it keeps a socket to itself, which this cluster does not allow");
-        }
-        self.supervisor.handle_listening(now, id, usize::from(index));
     }
 
     fn no_such_address(&mut self, id: WorkerId, index: u16) {

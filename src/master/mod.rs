@@ -36,7 +36,7 @@ use self::{
 use crate::{
     birth::Launch,
     channel::Buffer,
-    config::{Bind, Settings},
+    config::{Settings, Wanted},
     error::{Error, Kind, Result},
     event::{Address, Event, Shutdown, WorkerInfo},
     id::{Signal, Slot, WorkerId},
@@ -110,7 +110,7 @@ pub(crate) type BeforeFork = Box<dyn FnMut(Slot)>;
 /// All that a master is made of.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
-    pub(crate) binds: Vec<Bind>,
+    pub(crate) addresses: Vec<Wanted>,
     pub(crate) signals: bool,
     pub(crate) launch: Launch,
     pub(crate) before_fork: Option<BeforeFork>,
@@ -125,11 +125,11 @@ enum End {
 
 impl Master {
     pub(crate) fn start(plan: Plan) -> Result<Self> {
-        let Plan { settings, binds, signals, launch, before_fork } = plan;
+        let Plan { settings, addresses, signals, launch, before_fork } = plan;
         let now = Instant::now();
         actions::only_thread("start")?;
         actions::kernel_suffices()?;
-        let ports = Ports::claim(&binds)?;
+        let ports = Ports::claim(addresses)?;
         let seats = Seats::new(settings.slots(), ports.addresses());
         let seats = seats.map_err(|error| Error::system("making the scoreboard", error))?;
         let reactor = Reactor::new()?;

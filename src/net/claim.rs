@@ -2,14 +2,12 @@
 
 use std::net::{Shutdown, SocketAddr};
 
-use nix::unistd::geteuid;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::refused;
+use super::{ip, refused};
 use crate::{
     config::Bind,
     error::{Error, Kind, Result},
-    event::Address,
     sys::owned::Owned,
 };
 
@@ -22,7 +20,6 @@ use crate::{
 /// still fail.
 pub(crate) struct Claim {
     bind: Bind,
-    owner: u32,
     _socket: Owned,
 }
 
@@ -31,33 +28,25 @@ impl Claim {
     /// available.
     pub(crate) fn take(wanted: &Bind) -> Result<Self> {
         let step = |source| refused("claiming", wanted, source);
-        let socket = stream_socket(wanted.at).map_err(step)?;
-        if wanted.at.is_ipv6() {
+        let at = ip(wanted)?;
+        let socket = stream_socket(at).map_err(step)?;
+        if at.is_ipv6() {
             socket.set_only_v6(wanted.v6_only).map_err(step)?;
         }
-        match wanted.at.port() {
-            0 => socket.bind(&wanted.at.into()).map_err(step)?,
-            _fixed => arbitrate(&socket, wanted.at).map_err(step)?,
+        match at.port() {
+            0 => socket.bind(&at.into()).map_err(step)?,
+            _fixed => arbitrate(&socket, at).map_err(step)?,
         }
         socket.set_reuse_port(true).map_err(step)?;
         let at = socket.local_addr().map_err(step)?.as_socket();
         let at = at
             .ok_or_else(|| Error::new(Kind::System, format!("claiming {}: the socket has no IP address", wanted.at)))?;
-        Ok(Self { bind: Bind { at, ..wanted.clone() }, owner: geteuid().as_raw(), _socket: Owned::new(socket) })
+        Ok(Self { bind: Bind { at: at.into(), ..wanted.clone() }, _socket: Owned::new(socket) })
     }
 
     /// The address with its real port.
     pub(crate) fn bind(&self) -> &Bind {
         &self.bind
-    }
-
-    /// The user that owns the claim; the kernel lets only sockets of the same user bind beside it.
-    pub(crate) fn owner(&self) -> u32 {
-        self.owner
-    }
-
-    pub(crate) fn address(&self) -> Address {
-        self.bind.address()
     }
 }
 
@@ -82,11 +71,17 @@ fn arbitrate(socket: &Socket, at: SocketAddr) -> std::io::Result<()> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use nix::unistd::geteuid;
+
     use super::*;
     use crate::{config::resolve, net::door};
 
+    fn at(claim: &Claim) -> SocketAddr {
+        ip(claim.bind()).unwrap()
+    }
+
     fn bind(text: &str) -> Bind {
-        resolve(&[text.into()]).unwrap().remove(0)
+        resolve(vec![text.into()]).unwrap().remove(0).bind
     }
 
     fn free_port() -> Bind {
@@ -100,9 +95,9 @@ mod tests {
             let first = Claim::take(&wanted).unwrap();
             let error = Claim::take(first.bind()).err().expect("the port is taken");
             assert!(error.is_address_in_use());
-            assert!(error.to_string().contains(&first.bind().at.to_string()), "{error}");
-            assert!(TcpListener::bind(first.bind().at).is_err(), "nor may a plain listener bind");
-            assert!(TcpStream::connect(first.bind().at).is_err(), "nobody listens yet");
+            assert!(error.to_string().contains(&at(&first).to_string()), "{error}");
+            assert!(TcpListener::bind(at(&first)).is_err(), "nor may a plain listener bind");
+            assert!(TcpStream::connect(at(&first)).is_err(), "nobody listens yet");
         }
     }
 
@@ -110,17 +105,17 @@ mod tests {
     fn doors_open_beside_the_claim_and_the_port_stays_claimed() {
         for text in ["127.0.0.1:0", "[::1]:0"] {
             let claim = Claim::take(&bind(text)).unwrap();
-            let doors = [0, 1].map(|_| door::bind(claim.bind(), claim.owner()).unwrap());
+            let doors = [0, 1].map(|_| door::bind(claim.bind(), geteuid().as_raw()).unwrap());
             for door in &doors {
                 door::admit(claim.bind(), door, None).unwrap();
             }
-            TcpStream::connect(claim.bind().at).unwrap();
+            TcpStream::connect(at(&claim)).unwrap();
             assert!(Claim::take(claim.bind()).is_err());
             drop(doors);
             assert!(Claim::take(claim.bind()).is_err(), "also without a worker");
-            let at = claim.bind().clone();
+            let bind = claim.bind().clone();
             drop(claim);
-            Claim::take(&at).expect("a dropped claim frees the port");
+            Claim::take(&bind).expect("a dropped claim frees the port");
         }
     }
 

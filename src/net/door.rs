@@ -12,7 +12,7 @@ use nix::{
 };
 use socket2::{SockRef, Type};
 
-use super::{claim::stream_socket, refused};
+use super::{claim::stream_socket, ip, refused};
 use crate::{
     config::Bind,
     error::{Error, Kind, Result},
@@ -27,14 +27,15 @@ use crate::{
 /// **Errors**: besides those of the claim: this process runs as another user than the master did.
 pub(crate) fn bind(bind: &Bind, owner: u32) -> Result<Owned> {
     let step = |source| refused("binding", bind, source);
-    let socket = stream_socket(bind.at).map_err(step)?;
+    let at = ip(bind)?;
+    let socket = stream_socket(at).map_err(step)?;
     socket.set_reuse_address(true).map_err(step)?;
     socket.set_reuse_port(true).map_err(step)?;
     socket.set_tcp_nodelay(bind.nodelay).map_err(step)?;
     if bind.defer_accept > 0 {
         deferral::defer_accept(&socket, bind.defer_accept).map_err(step)?;
     }
-    if bind.at.is_ipv6() {
+    if at.is_ipv6() {
         socket.set_only_v6(bind.v6_only).map_err(step)?;
     }
     let me = geteuid().as_raw();
@@ -42,7 +43,7 @@ pub(crate) fn bind(bind: &Bind, owner: u32) -> Result<Owned> {
         fchown(&socket, Some(Uid::from_raw(owner)), None)
             .map_err(|source| foreign_user(bind, me, owner, source.into()))?;
     }
-    socket.bind(&bind.at.into()).map_err(step)?;
+    socket.bind(&at.into()).map_err(step)?;
     Ok(Owned::new(socket))
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Resul
         return Err(wrong("is not a stream socket"));
     }
     let at = socket.local_addr().map_err(step)?.as_socket();
-    if at != Some(bind.at) {
+    if at != bind.ip() {
         let at = at.map_or("no IP address".to_owned(), |at| at.to_string());
         return Err(wrong(&format!("is bound to {at}")));
     }
@@ -120,10 +121,14 @@ mod tests {
         net::Claim,
     };
 
+    fn claimed(listen: impl Into<Listen>) -> Claim {
+        Claim::take(&resolve(vec![listen.into()]).unwrap()[0].bind).unwrap()
+    }
+
     #[test]
     fn strange_sockets_are_not_admitted() {
-        let claim = Claim::take(&resolve(&["127.0.0.1:0".into()]).unwrap()[0]).unwrap();
-        let (mine, owner) = (claim.bind(), claim.owner());
+        let claim = claimed("127.0.0.1:0");
+        let (mine, owner) = (claim.bind(), geteuid().as_raw());
         let reason = |door: &dyn AsFdDyn| admit(mine, door.fd(), None).unwrap_err().to_string();
         assert!(reason(&UdpSocket::bind("127.0.0.1:0").unwrap()).contains("not a stream socket"));
         assert!(reason(&TcpListener::bind("127.0.0.1:0").unwrap()).contains("is bound to 127.0.0.1:"));
@@ -141,13 +146,14 @@ mod tests {
     fn options_of_the_address_are_those_of_the_socket() {
         for (nodelay, backlog) in [(true, 7), (false, 3)] {
             let listen = Listen::from("127.0.0.1:0").nodelay(nodelay).backlog(backlog);
-            let claim = Claim::take(&resolve(&[listen]).unwrap()[0]).unwrap();
-            let door = super::bind(claim.bind(), claim.owner()).unwrap();
+            let claim = claimed(listen);
+            let door = super::bind(claim.bind(), geteuid().as_raw()).unwrap();
             admit(claim.bind(), &door, None).unwrap();
             // The kernel queues one more than the backlog, then drops whoever knocks.
-            let _queued: Vec<TcpStream> = (0..=backlog).map(|_| TcpStream::connect(claim.bind().at).unwrap()).collect();
-            let late = stream_socket(claim.bind().at).unwrap();
-            assert!(late.connect(&claim.bind().at.into()).is_err(), "it is in progress");
+            let _queued: Vec<TcpStream> =
+                (0..=backlog).map(|_| TcpStream::connect(ip(claim.bind()).unwrap()).unwrap()).collect();
+            let late = stream_socket(ip(claim.bind()).unwrap()).unwrap();
+            assert!(late.connect(&ip(claim.bind()).unwrap().into()).is_err(), "it is in progress");
             let mut fds = [PollFd::new(late.as_fd(), PollFlags::POLLOUT)];
             assert_eq!(poll(&mut fds, PollTimeout::ZERO).unwrap(), 0, "and not connected");
             let (accepted, _) = SockRef::from(&door).accept().unwrap();
@@ -159,8 +165,8 @@ mod tests {
     fn deferral_of_the_address_is_that_of_the_socket() {
         for (asked, taken) in [(0, 0), (1, 1), (5, 7)] {
             let listen = Listen::from("127.0.0.1:0").defer_accept(Duration::from_secs(asked));
-            let claim = Claim::take(&resolve(&[listen]).unwrap()[0]).unwrap();
-            let door = super::bind(claim.bind(), claim.owner()).unwrap();
+            let claim = claimed(listen);
+            let door = super::bind(claim.bind(), geteuid().as_raw()).unwrap();
             admit(claim.bind(), &door, None).unwrap();
             assert_eq!(deferral::deferral(&door).unwrap(), taken);
         }

@@ -1,4 +1,5 @@
 use std::{
+    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -11,7 +12,7 @@ use crate::{
 };
 
 fn address(name: &str) -> Address {
-    Address::new(name.into(), "127.0.0.1:80".parse().unwrap())
+    Address::new(name.into(), SocketAddr::from(([127, 0, 0, 1], 80)))
 }
 
 fn slot(index: usize) -> Slot {

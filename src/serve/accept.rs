@@ -5,15 +5,16 @@ use std::{
     fs::File,
     io::{self, Read},
     net::{Shutdown, SocketAddr},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
 };
 
-use mio::{Interest, Registry, net::TcpStream};
+use mio::{Interest, Registry, net::TcpStream, unix::SourceFd};
 
 use super::table::Target;
 use crate::{
     error::{Error, Result},
     scoreboard::{Reason, Row},
-    worker::{Listener, Worker},
+    worker::{Listener, UnixListener, Worker},
 };
 
 pub(super) struct Doors {
@@ -27,13 +28,18 @@ pub(super) struct Doors {
 }
 
 struct Door {
-    listener: Listener,
+    listener: AnyListener,
     address: u16,
     /// Clients have sent something before they are accepted.
     is_deferred: bool,
     queue: Queue,
     /// There is no descriptor for those who wait: when the next of them is turned away, in the clock's milliseconds.
     sheds_at: Option<u64>,
+}
+
+enum AnyListener {
+    Ip(Listener),
+    Unix(UnixListener),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +55,8 @@ enum Queue {
 /// Who was accepted.
 pub(super) struct Guest {
     pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
+    /// `None`: it came to a Unix socket.
+    pub(super) peer: Option<SocketAddr>,
     pub(super) address: u16,
     /// Its first bytes are there.
     pub(super) is_deferred: bool,
@@ -150,8 +157,9 @@ impl Doors {
 
 impl Door {
     fn open(worker: &mut Worker, name: &str, address: u16, registry: &Registry) -> Result<Self> {
-        let mut listener = worker.listen_on(name)?;
-        let watched = registry.register(&mut listener, Target::Door(address).token(), Interest::READABLE);
+        let listener = AnyListener::open(worker, name, address)?;
+        let (fd, token) = (listener.as_raw_fd(), Target::Door(address).token());
+        let watched = registry.register(&mut SourceFd(&fd), token, Interest::READABLE);
         watched.map_err(|error| Error::system("watching the listener", error))?;
         let is_deferred = worker.is_deferred(address.into());
         Ok(Self { listener, address, is_deferred, queue: Queue::Waiting, sheds_at: None })
@@ -174,6 +182,48 @@ impl Door {
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl AnyListener {
+    fn open(worker: &mut Worker, name: &str, address: u16) -> Result<Self> {
+        if worker.is_unix(address.into()) {
+            worker.unix_on(name).map(Self::Unix)
+        } else {
+            worker.listen_on(name).map(Self::Ip)
+        }
+    }
+
+    /// All connections are of one type, at no cost: what the loop does with a `TcpStream` (recv, send, shutdown,
+    /// SO_ERROR) the kernel does for any stream socket. The one difference: descriptors that a client sends along are
+    /// closed, and a read stops behind them as it does at the end of what is there; what follows is read when more
+    /// comes.
+    fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        match self {
+            Self::Ip(listener) => listener.accept().map(|(stream, peer)| (stream, Some(peer))),
+            Self::Unix(listener) => listener.accept().map(|(stream, _)| (OwnedFd::from(stream).into(), None)),
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        match self {
+            Self::Ip(listener) => listener.is_paused(),
+            Self::Unix(listener) => listener.is_paused(),
+        }
+    }
+
+    fn is_shut(&self) -> bool {
+        match self {
+            Self::Ip(listener) => listener.is_shut(),
+            Self::Unix(listener) => listener.is_shut(),
+        }
+    }
+
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Ip(listener) => listener.as_raw_fd(),
+            Self::Unix(listener) => listener.as_raw_fd(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Connection<C> {
 pub(super) struct Head {
     pub(super) stream: TcpStream,
     pub(super) key: Key,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Option<SocketAddr>,
     /// By the place in the builder's order.
     pub(super) address: u16,
     pub(super) phase: Phase,
@@ -110,7 +110,7 @@ pub(super) enum Waits {
 }
 
 impl Head {
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr, address: u16, key: Key, now: u64) -> Self {
+    pub(super) fn new(stream: TcpStream, peer: Option<SocketAddr>, address: u16, key: Key, now: u64) -> Self {
         Self {
             stream,
             key,
@@ -307,7 +307,7 @@ mod tests {
     fn what_carries_a_request_does_not_put_off_its_deadline() {
         let at = "127.0.0.1:9".parse().unwrap();
         let stream = TcpStream::connect(at).unwrap();
-        let mut head = Head::new(stream, at, 0, Key { index: 0, generation: 0 }, 0);
+        let mut head = Head::new(stream, Some(at), 0, Key { index: 0, generation: 0 }, 0);
         let [record, message, request] = [OUTERMOST, OUTERMOST << 1, OUTERMOST << 2];
         let mut set = |level, on, now| {
             head.set_in_request(level, on, now);

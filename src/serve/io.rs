@@ -165,8 +165,8 @@ impl Io<'_> {
         self.head.key
     }
 
-    /// Where it comes from.
-    pub fn peer(&self) -> SocketAddr {
+    /// Where it comes from; `None`: from a program on this machine, over a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
         self.head.peer
     }
 

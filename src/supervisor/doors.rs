@@ -79,13 +79,22 @@ impl Doors {
 }
 
 impl Supervisor {
-    /// A socket of the worker takes connections at this address, by its place in the builder's order.
+    /// A socket of the worker takes connections at this address, by its place in the builder's order, and the master
+    /// keeps a duplicate.
     pub(crate) fn handle_listening(&mut self, now: Instant, id: WorkerId, address: usize) {
         let Some(index) = self.hear(now, id) else { return };
+        self.posts[index].doors.open(address, id);
+        self.listens(now, index, address);
+    }
+
+    /// The worker accepts at this address, on a socket that is no door: all workers share it, or nobody else has it.
+    pub(crate) fn handle_opened(&mut self, now: Instant, id: WorkerId, address: usize) {
+        let Some(index) = self.hear(now, id) else { return };
+        self.listens(now, index, address);
+    }
+
+    fn listens(&mut self, now: Instant, index: usize, address: usize) {
         self.came_online(now, index);
-        if self.settings.keep_listeners {
-            self.posts[index].doors.open(address, id);
-        }
         let (all, address) = (self.addresses.len(), self.addresses[address].clone());
         let Some(process) = self.posts[index].live_mut() else { return };
         let Some(listening) = process.listens_at(now, &address) else { return };

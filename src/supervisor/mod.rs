@@ -69,6 +69,8 @@ pub(crate) enum Action {
     Signal { id: WorkerId, signal: Signal, why: Why },
     /// Shut the door of this slot at this address, by its place in the builder's order.
     Shut { slot: Slot, address: usize, why: Surrender },
+    /// The cluster stops: let nobody in any more where all workers share a socket.
+    Refuse,
     /// Hand an event to the program.
     Emit(Event),
     /// The cluster has ended. The last action, and the only one of its kind.

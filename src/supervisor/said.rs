@@ -26,6 +26,7 @@ impl Supervisor {
             | Action::Ask { .. }
             | Action::Signal { .. }
             | Action::Shut { .. }
+            | Action::Refuse
             | Action::Finish(_) => None,
         })
     }

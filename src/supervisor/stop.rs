@@ -96,9 +96,8 @@ impl Supervisor {
                 withdrawn.push(*id);
                 false
             }
-            Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } | Action::Emit(_) | Action::Finish(_) => {
-                true
-            }
+            Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } => true,
+            Action::Refuse | Action::Emit(_) | Action::Finish(_) => true,
         });
         for index in 0..self.posts.len() {
             match &self.posts[index].state {
@@ -115,6 +114,8 @@ impl Supervisor {
                 self.give_up_doors(index, Surrender::Left);
             }
         }
+        // After the workers were told: whoever looks into a queue that nobody joins any more looks for the last time.
+        self.actions.push_back(Action::Refuse);
     }
 
     fn stop_at_once(&mut self, now: Instant) {

@@ -76,7 +76,7 @@ impl Control {
     }
 
     pub(super) fn standalone(claims: Ports, seat: Seat, drain_timeout: Duration, wake: Wake) -> Result<Self> {
-        Self::new(Peer::Nobody { _claims: claims }, None, seat, drain_timeout, wake)
+        Self::new(Peer::Nobody { claims }, None, seat, drain_timeout, wake)
     }
 
     fn new(peer: Peer, parent: Option<u32>, seat: Seat, drain_timeout: Duration, wake: Wake) -> Result<Self> {
@@ -288,6 +288,9 @@ impl Control {
     pub(super) fn drain(&self, link: &mut Link, within: Duration) {
         self.seat.drain();
         if !self.told_to_drain.swap(true, Ordering::Relaxed) {
+            if let Peer::Nobody { claims } = &link.peer {
+                claims.refuse();
+            }
             self.note(link, WorkerEvent::Drain { within });
         }
     }

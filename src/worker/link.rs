@@ -43,7 +43,7 @@ pub(super) enum Peer {
     /// Its end of the channel is closed.
     Gone,
     /// There never was a master: the worker keeps the claims itself.
-    Nobody { _claims: Ports },
+    Nobody { claims: Ports },
 }
 
 impl Link {

@@ -12,6 +12,7 @@ mod exit;
 mod handle;
 mod hearing;
 mod link;
+mod listen;
 mod listener;
 mod messages;
 mod name;
@@ -31,14 +32,18 @@ use self::{
     bell::{Bell, Wake},
     control::Control,
 };
-pub use self::{exit::WorkerExit, handle::WorkerHandle, listener::Listener};
+pub use self::{
+    exit::WorkerExit,
+    handle::WorkerHandle,
+    listener::{Listener, UnixListener},
+};
 use crate::{
     birth::Birth,
-    config::Bind,
-    error::{Error, Kind, Result},
+    config::{Bind, Wanted},
+    error::{Error, Result},
     event::{Address, WorkerEvent},
     id::{Slot, WorkerId},
-    net::{Ports, door},
+    net::Ports,
     pollable::pollable,
     scoreboard::{LAYOUT, Row, Seat},
     sys::owned::Owned,
@@ -122,11 +127,13 @@ impl Worker {
     }
 
     /// A worker without a fork and without a master, see [`Cluster::standalone`](crate::Cluster::standalone).
-    pub(crate) fn standalone(wanted: &[Bind], drain_timeout: Duration) -> Result<Self> {
+    pub(crate) fn standalone(wanted: Vec<Wanted>, drain_timeout: Duration) -> Result<Self> {
         let claims = Ports::claim(wanted)?;
         let (binds, owner) = (Arc::clone(claims.binds()), claims.owner());
-        let inherited = binds.iter().map(|bind| open(bind, owner)).collect::<Result<Vec<_>>>()?;
-        let inherited = inherited.into_iter().enumerate().collect();
+        let mut inherited = claims.duplicates()?;
+        for (address, bind) in binds.iter().enumerate().filter(|(_, bind)| !bind.shared) {
+            inherited.push((address, listen::open(bind, owner)?));
+        }
         let (slot, id) = (Slot::from_index(0), WorkerId::FIRST);
         let seat = Seat::alone(slot, id, binds.len());
         let seat = seat.map_err(|error| Error::system("making the scoreboard", error))?;
@@ -171,40 +178,57 @@ impl Worker {
         &self.addresses
     }
 
-    /// Listens on the cluster's only address.
+    /// Listens on the cluster's only address, an IP address; [`unix`](Self::unix) is for the others.
     ///
     /// Binds now, or takes over the socket of the worker that this one replaces, and waits for the master's go-ahead, a
     /// fraction of a millisecond; when it returns, connections are taken.
     ///
     /// **Errors**: the cluster has no address, or several (the error lists their names, see
-    /// [`listen_on`](Self::listen_on)); this worker listens there already; binding fails, for example after giving up
-    /// privileges; the master is gone.
+    /// [`listen_on`](Self::listen_on)), or a Unix-domain one; this worker listens there already; binding fails, for
+    /// example after giving up privileges; the master is gone.
     pub fn listen(&mut self) -> Result<Listener> {
-        match &*self.binds {
-            [] => {
-                Err(Error::new(Kind::InvalidConfig, "listen: the cluster has no address, add one by Cluster::listen"))
-            }
-            [_only] => self.listen_at(0),
-            _several => {
-                let text =
-                    format!("listen: the cluster has several addresses, choose one by listen_on: {}", self.names());
-                Err(Error::new(Kind::InvalidConfig, text))
-            }
-        }
+        let index = self.only_address("listen", "listen_on")?;
+        self.listen_at(index)
     }
 
     /// Listens on the address with this name, see [`Listen::name`](crate::Listen::name).
     ///
     /// **Errors**: there is no such name (the error lists those that exist), and as [`listen`](Self::listen).
     pub fn listen_on(&mut self, name: &str) -> Result<Listener> {
-        match self.binds.iter().position(|bind| &*bind.name == name) {
-            Some(index) => self.listen_at(index),
-            None => {
-                let text =
-                    format!("listen_on({name:?}): the cluster has no address of that name, only: {}", self.names());
-                Err(Error::new(Kind::InvalidConfig, text))
-            }
-        }
+        let index = self.address_called("listen_on", name)?;
+        self.listen_at(index)
+    }
+
+    /// Listens on the cluster's only address, a Unix-domain one: takes part in accepting on the socket that all workers
+    /// share.
+    ///
+    /// **Errors**: the cluster has no address, or several (the error lists their names, see [`unix_on`](Self::unix_on)),
+    /// or an IP address; this worker listens there already; the master is gone; no descriptor is left.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use mio_cluster::{Cluster, Listen};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("mio-cluster-doc-unix-{}", std::process::id()));
+    /// let mut worker = Cluster::new().listen(Listen::unix(&path)).standalone()?;
+    /// let listener = worker.unix()?;
+    /// let _client = UnixStream::connect(&path)?;
+    /// let (_connection, _peer) = listener.accept()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn unix(&mut self) -> Result<UnixListener> {
+        let index = self.only_address("unix", "unix_on")?;
+        self.unix_at(index)
+    }
+
+    /// As [`unix`](Self::unix), on the address with this name, see [`Listen::name`](crate::Listen::name).
+    ///
+    /// **Errors**: there is no such name (the error lists those that exist), and as [`unix`](Self::unix).
+    pub fn unix_on(&mut self, name: &str) -> Result<UnixListener> {
+        let index = self.address_called("unix_on", name)?;
+        self.unix_at(index)
     }
 
     /// Tells the master that this worker may be counted on. Only needed with
@@ -311,25 +335,6 @@ impl Worker {
     pub(crate) fn is_deferred(&self, index: usize) -> bool {
         self.binds[index].defer_accept > 0
     }
-
-    fn listen_at(&mut self, index: usize) -> Result<Listener> {
-        let number = u16::try_from(index).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
-        self.control.check_process()?;
-        let prepared = Listener::prepare(&self.control)?;
-        let bind = &self.binds[index];
-        let inherited = self.inherited.iter().position(|(address, _)| *address == index);
-        let door = match inherited {
-            Some(place) => self.inherited.swap_remove(place).1,
-            None => door::bind(bind, self.owner)?,
-        };
-        self.control.open(number, bind, &door)?;
-        Listener::new(prepared, door.into_inner(), bind.at, Arc::clone(&self.control), number)
-    }
-
-    fn names(&self) -> String {
-        let names: Vec<String> = self.binds.iter().map(|bind| format!("{:?}", bind.name)).collect();
-        names.join(", ")
-    }
 }
 
 impl fmt::Debug for Worker {
@@ -359,11 +364,4 @@ fn look(poll: &mut mio::Poll, events: &mut mio::Events, time: Duration) -> io::R
         poll.poll(events, Some(Duration::ZERO))?;
     }
     Ok(())
-}
-
-/// A door beside a claim of this process.
-fn open(bind: &Bind, owner: u32) -> Result<Owned> {
-    let door = door::bind(bind, owner)?;
-    door::open(bind, &door)?;
-    Ok(door)
 }

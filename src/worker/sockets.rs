@@ -7,6 +7,7 @@ use super::{
     control::Control,
     hearing::unintelligible,
     link::{Link, Peer, gone},
+    listener::bare::Bare,
 };
 use crate::{
     channel::Incoming,
@@ -33,6 +34,10 @@ impl Control {
             return Err(Error::new(Kind::InvalidConfig, text));
         }
         let result = match &link.peer {
+            // It listens already.
+            Peer::Master { .. } | Peer::Nobody { .. } if bind.shared => {
+                self.tell(&mut link, &Frame::Opened { address: index })
+            }
             Peer::Master { custody: true, .. } => self.request(&mut link, index, bind, door),
             Peer::Master { custody: false, .. } | Peer::Nobody { .. } => {
                 door::open(bind, door).and_then(|()| self.tell(&mut link, &Frame::Opened { address: index }))
@@ -53,10 +58,10 @@ impl Control {
         self.tell_closed(&mut self.link(), index);
     }
 
-    /// The program has taken the socket out of its listener; `kept` is a duplicate.
-    pub(super) fn bare(&self, index: u16, kept: Owned) {
+    /// The program has taken the socket out of its listener; `socket` is a duplicate.
+    pub(super) fn bare(&self, address: u16, socket: Owned, is_shared: bool) {
         let mut link = self.link();
-        link.bare.add(index, kept);
+        link.bare.add(Bare { address, socket, is_shared });
         self.note_drain(&mut link);
     }
 

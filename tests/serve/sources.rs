@@ -289,7 +289,7 @@ fn a_connection_knows_where_it_is() {
         type Conn = ();
         fn opened(&mut self, io: &mut Io<'_>) {
             let (slot, id) = io.worker();
-            let (peer, address) = (io.peer(), io.address().to_owned());
+            let (peer, address) = (io.peer().unwrap(), io.address().to_owned());
             self.0.send((peer, address, format!("{slot} {id}"), io.turn().connections())).unwrap();
         }
         fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {

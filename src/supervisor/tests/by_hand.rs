@@ -175,7 +175,7 @@ impl Kernel for Hands {
             Action::Ask { id, .. } => self.did.push(Did::Ask(id.as_u64())),
             Action::Signal { id, signal, .. } => self.did.push(Did::Signal(id.as_u64(), *signal)),
             Action::Shut { slot, address, why } => self.shut.push((slot.index(), *address, *why)),
-            Action::Emit(_) | Action::Finish(_) => {}
+            Action::Refuse | Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
     }

@@ -1,6 +1,9 @@
 //! One supervisor under the referee's eyes, with a clock that the test moves.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::referee::{At, Referee, Verdict};
 use crate::{
@@ -52,7 +55,7 @@ pub(super) struct Rig<K> {
 impl<K: Kernel> Rig<K> {
     /// Not started yet.
     pub(super) fn new(settings: Settings, addresses: usize, seed: u64, kernel: K) -> Self {
-        let address = |port: usize| Address::new("".into(), ([127, 0, 0, 1], 8000 + port as u16).into());
+        let address = |port: usize| Address::new("".into(), SocketAddr::from(([127, 0, 0, 1], 8000 + port as u16)));
         let addresses: Vec<Address> = (0..addresses).map(address).collect();
         let (settings, base) = (settings.bounded(), Instant::now());
         Self {
@@ -152,7 +155,10 @@ impl<K: Kernel> Rig<K> {
                 supervisor.handle_spawn_failed(now, id, failure, Error::new(Kind::System, "fork"));
             }
             Input::Online(id) => supervisor.handle_online(now, id),
-            Input::Listening(id, address) => supervisor.handle_listening(now, id, address),
+            Input::Listening(id, address) if self.referee.has_door(address) => {
+                supervisor.handle_listening(now, id, address)
+            }
+            Input::Listening(id, address) => supervisor.handle_opened(now, id, address),
             Input::ListenerClosed(id, address) => supervisor.handle_closed(now, id, address),
             Input::Ready(id) => supervisor.handle_ready(now, id),
             Input::Said(id) => {
@@ -197,7 +203,8 @@ impl<K: Kernel> Rig<K> {
             match action {
                 Action::Emit(event) => self.events.push(event),
                 Action::Finish(outcome) => self.outcome = Some(outcome),
-                Action::Spawn { .. } | Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } => {}
+                Action::Spawn { .. } | Action::Ask { .. } | Action::Signal { .. } => {}
+                Action::Shut { .. } | Action::Refuse => {}
             }
             for answer in answers {
                 self.feed(answer)?;

@@ -2,7 +2,8 @@
 //!
 //! The program accepts on them by itself and closes them when it likes, but the master's duplicate keeps them open. So
 //! they are shut for the program when the worker is to leave: as soon as nobody waits in the queue, and after a while in
-//! any case, for the program may no longer accept.
+//! any case, for the program may no longer accept. A socket that all workers share is only given up: it is the master's
+//! to shut, and when it has done so the socket is readable for ever, which looks as if somebody waited.
 
 use std::{
     os::fd::AsFd,
@@ -16,13 +17,19 @@ use crate::{net::door, scoreboard::Seat, sys::owned::Owned, worker::boot::TARGET
 #[derive(Default)]
 pub(in crate::worker) struct BareSockets {
     /// By the place of the address in the builder's order.
-    sockets: Vec<(u16, Owned)>,
+    sockets: Vec<Bare>,
     leaving_since: Option<Instant>,
 }
 
+pub(in crate::worker) struct Bare {
+    pub(in crate::worker) address: u16,
+    pub(in crate::worker) socket: Owned,
+    pub(in crate::worker) is_shared: bool,
+}
+
 impl BareSockets {
-    pub(in crate::worker) fn add(&mut self, address: u16, socket: Owned) {
-        self.sockets.push((address, socket));
+    pub(in crate::worker) fn add(&mut self, bare: Bare) {
+        self.sockets.push(bare);
     }
 
     pub(in crate::worker) fn is_empty(&self) -> bool {
@@ -35,11 +42,11 @@ impl BareSockets {
         let since = *self.leaving_since.get_or_insert(now);
         let overdue = now.saturating_duration_since(since) >= LONGEST;
         let (doomed, others) =
-            std::mem::take(&mut self.sockets).into_iter().partition(|(_, socket)| overdue || !has_waiting(socket));
+            std::mem::take(&mut self.sockets).into_iter().partition(|bare| overdue || !has_waiting(&bare.socket));
         self.sockets = others;
-        let doomed: Vec<(u16, Owned)> = doomed;
-        doomed.iter().for_each(|(_, socket)| shut(socket, whose));
-        doomed.into_iter().map(|(address, _)| address).collect()
+        let doomed: Vec<Bare> = doomed;
+        doomed.iter().filter(|bare| !bare.is_shared).for_each(|bare| shut(&bare.socket, whose));
+        doomed.into_iter().map(|bare| bare.address).collect()
     }
 }
 

@@ -9,7 +9,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     os::fd::AsFd,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -25,6 +24,7 @@ use nix::{
 
 use crate::{
     error::{Error, Result},
+    event::Endpoint,
     scoreboard::Seat,
     sys::alarm::Alarm,
     worker::boot::TARGET,
@@ -64,7 +64,7 @@ impl Pause {
         poller: &Epoll,
         door: impl AsFd,
         whose: &Seat,
-        at: &SocketAddr,
+        at: &Endpoint,
         why: &io::Error,
     ) -> io::Result<()> {
         let mut state = self.state();
@@ -148,7 +148,7 @@ mod tests {
         let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         let seat = Seat::alone(Slot::from_index(0), WorkerId::FIRST, 1).unwrap();
-        let (at, shortage) = (door.local_addr().unwrap(), io::Error::from_raw_os_error(libc::EMFILE));
+        let (at, shortage) = (door.local_addr().unwrap().into(), io::Error::from_raw_os_error(libc::EMFILE));
         epoll.add(&door, EpollEvent::new(EpollFlags::EPOLLIN, 0)).unwrap();
         let pause = Pause::new(&epoll).unwrap();
         let armed = || pause.alarm.is_set().unwrap();

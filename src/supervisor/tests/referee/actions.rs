@@ -19,6 +19,10 @@ impl Referee {
             Action::Ask { id, within } => self.ask(*id, *within),
             Action::Signal { id, signal, why } => self.signal(now, *id, *signal, *why == supervisor::Why::NotReady),
             Action::Shut { slot, address, why } => self.shut(now, slot.index(), *address, *why),
+            Action::Refuse => {
+                let right = self.stop.is_some() && !std::mem::replace(&mut self.refused, true);
+                right.then_some(()).ok_or("nobody is let in any more: once, and when the cluster stops".to_owned())
+            }
             Action::Emit(event) => self.event(now, event),
             Action::Finish(outcome) => self.finish(outcome),
         }
@@ -166,6 +170,9 @@ impl Referee {
         }
         if self.has_open_door() {
             return Err("finish while a door is open".to_owned());
+        }
+        if self.stop.is_some() && !self.refused {
+            return Err("a stop that goes on letting clients in".to_owned());
         }
         self.finished = true;
         let right = match (self.stop.as_ref().map(|stop| stop.why), outcome) {

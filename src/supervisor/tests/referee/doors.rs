@@ -20,9 +20,14 @@ pub(super) enum Door {
 }
 
 impl Referee {
+    /// The others have a socket that all workers share, or that nobody but the worker has.
+    pub(in super::super) fn has_door(&self, address: usize) -> bool {
+        self.settings.keep_listeners && address < SHARED
+    }
+
     pub(super) fn door_opened(&mut self, id: WorkerId, address: usize) {
         let Some(slot) = self.live(id).map(|life| life.slot) else { return };
-        if self.settings.keep_listeners {
+        if self.has_door(address) {
             self.slots[slot].doors.insert(address, Door::Open(id));
         }
     }
@@ -119,3 +124,6 @@ impl Referee {
 
 /// How long a door is kept that nobody accepts on.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The place of the first address that is shared.
+const SHARED: usize = 2;

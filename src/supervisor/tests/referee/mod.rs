@@ -41,6 +41,8 @@ pub(super) struct Referee {
     all_ready: Once,
     owed_stopping: VecDeque<Shutdown>,
     owed_fork_failed: VecDeque<(usize, WorkerId)>,
+    /// Sockets that all share take nobody any more.
+    refused: bool,
     finished: bool,
 }
 
@@ -189,6 +191,7 @@ impl Referee {
             all_ready: Once::NotYet,
             owed_stopping: VecDeque::new(),
             owed_fork_failed: VecDeque::new(),
+            refused: false,
             finished: false,
         };
         for slot in 0..referee.initial() {

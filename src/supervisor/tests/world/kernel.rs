@@ -275,7 +275,7 @@ impl Kernel for SimKernel {
                 None => {}
             },
             Action::Signal { id, signal, .. } => self.signalled(now, *id, *signal),
-            Action::Shut { .. } | Action::Emit(_) | Action::Finish(_) => {}
+            Action::Shut { .. } | Action::Refuse | Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
     }
