@@ -84,7 +84,8 @@ impl Cluster {
     ///
     /// A socket is kept for a replacement that starts at once. It is shut, and whoever waits in its queue is reset,
     /// when the slot backs off or gets no further worker, and when it has had no worker that listens on it for 100 ms
-    /// (one that hangs still listens).
+    /// (one that hangs still listens). All of this is about addresses with a socket per worker; one that all workers
+    /// share ([`Listen`]) is kept in either case.
     ///
     /// ```no_run
     /// use mio_cluster::Cluster;

@@ -1,6 +1,7 @@
 //! What goes in: addresses and rules as the user gives them, parsed once into values that are valid by type.
 //!
-//! Nothing here touches the system, but that a descriptor is asked for its address; the claim of a port is made in `net`.
+//! Nothing here touches the system, but that a descriptor is asked for its address; the claim of a port is made in
+//! `net`.
 
 mod bind;
 mod given;

@@ -1,8 +1,8 @@
 //! Node.js's `cluster` for Rust on Linux, kernel-balanced: forked worker processes, each with its own `SO_REUSEPORT`
 //! listener and its own event loop, supervised by a master that touches no connection.
 //!
-//! Start with [`Cluster`]. Its worker function gets a [`Worker`], and has two ways to go on: implement a [`Service`] and
-//! let [`Worker::serve`] run the connections, or keep a loop of your own and get a [`Listener`] for it.
+//! Start with [`Cluster`]. Its worker function gets a [`Worker`], and has two ways to go on: implement a [`Service`]
+//! and let [`Worker::serve`] run the connections, or keep a loop of your own and get a [`Listener`] for it.
 //!
 //! ```no_run
 //! use std::process::ExitCode;

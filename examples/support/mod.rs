@@ -11,7 +11,7 @@ use mio_cluster::{Cluster, Event, Listen, Worker, WorkerExit, WorkerRef};
 
 #[derive(Args)]
 pub(crate) struct ServerOptions {
-    /// Address to serve; repeatable; port 0 lets the kernel choose
+    /// Address to serve, IP:PORT or unix:PATH; repeatable; port 0 lets the kernel choose
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
     listen: Vec<String>,
     /// Worker processes [default: the CPUs that this process may use]

@@ -126,9 +126,9 @@ impl Listen {
         Self::new(at.to_string(), At::Unix(at))
     }
 
-    /// A socket that is open already: of the service manager (systemd's `LISTEN_FDS`, inetd), of a test, of a parent. It
-    /// is a TCP or Unix-domain stream socket, listening or at least bound; all workers accept on it. Which of the two it
-    /// is decides between [`Worker::listen`](crate::Worker::listen) and [`Worker::unix`](crate::Worker::unix);
+    /// A socket that is open already: of the service manager (systemd's `LISTEN_FDS`, inetd), of a test, of a parent.
+    /// It is a TCP or Unix-domain stream socket, listening or at least bound; all workers accept on it. Which of the
+    /// two it is decides between [`Worker::listen`](crate::Worker::listen) and [`Worker::unix`](crate::Worker::unix);
     /// [`Worker::serve`](crate::Worker::serve) takes both. Its name, unless given, is the text of its address.
     ///
     /// It may be open elsewhere, too, and is never shut and its file never removed: as service managers demand, clients

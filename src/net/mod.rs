@@ -6,8 +6,8 @@
 //! the one socket that all workers accept on (see [`shared`]).
 //!
 //! Races: of several programs that start at once on one port exactly one wins, by the kernel's own arbitration (see
-//! [`Claim`]), of those that start on one path by a lock (see [`file`]); a worker's descriptor is checked before it is
-//! believed (see [`door::admit`]).
+//! [`Claim`]), of those that start on one path by a lock (see [`mod@file`]); a worker's descriptor is checked before it
+//! is believed (see [`door::admit`]).
 
 mod claim;
 pub(crate) mod door;

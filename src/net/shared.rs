@@ -155,7 +155,7 @@ mod tests {
     /// What a stop without losses is built on.
     #[test]
     fn a_shut_unix_socket_refuses_newcomers_and_keeps_its_queue() {
-        let shared = shared(&abstract_name("queue")).unwrap();
+        let shared = shared(abstract_name("queue")).unwrap();
         let _waiting = [(); 3].map(|()| connect(&shared).unwrap());
         shared.refuse().unwrap();
         assert_eq!(connect(&shared).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);

@@ -288,9 +288,7 @@ impl Control {
     pub(super) fn drain(&self, link: &mut Link, within: Duration) {
         self.seat.drain();
         if !self.told_to_drain.swap(true, Ordering::Relaxed) {
-            if let Peer::Nobody { claims } = &link.peer {
-                claims.refuse();
-            }
+            link.refuse();
             self.note(link, WorkerEvent::Drain { within });
         }
     }

@@ -76,6 +76,14 @@ impl Link {
         }
     }
 
+    /// The drain begins. Without a master nobody else shuts a Unix socket.
+    pub(super) fn refuse(&self) {
+        match &self.peer {
+            Peer::Nobody { claims } => claims.refuse(),
+            Peer::Master { .. } | Peer::Gone => {}
+        }
+    }
+
     /// For a packet of the master, and meanwhile sends what is queued.
     pub(super) fn wait(&mut self) -> Result<()> {
         let channel = self.master()?;

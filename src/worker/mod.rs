@@ -202,8 +202,9 @@ impl Worker {
     /// Listens on the cluster's only address, a Unix-domain one: takes part in accepting on the socket that all workers
     /// share.
     ///
-    /// **Errors**: the cluster has no address, or several (the error lists their names, see [`unix_on`](Self::unix_on)),
-    /// or an IP address; this worker listens there already; the master is gone; no descriptor is left.
+    /// **Errors**: the cluster has no address, or several (the error lists their names, see
+    /// [`unix_on`](Self::unix_on)), or an IP address; this worker listens there already; the master is gone; no
+    /// descriptor is left.
     ///
     /// ```
     /// use std::os::unix::net::UnixStream;

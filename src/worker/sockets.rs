@@ -25,8 +25,8 @@ enum Answer {
 }
 
 impl Control {
-    /// Opens the bound socket for connections: hands it to the master and waits for the go-ahead, unless sockets are the
-    /// worker's own affair.
+    /// Opens the bound socket for connections: hands it to the master and waits for the go-ahead, unless sockets are
+    /// the worker's own affair.
     pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
         let mut link = self.link();
         if link.open.contains(&index) {

@@ -24,3 +24,4 @@ mod pressure;
 mod sources;
 mod stress;
 mod threads;
+mod unix;

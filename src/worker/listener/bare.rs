@@ -1,9 +1,9 @@
 //! Sockets that the program took out of their listeners.
 //!
 //! The program accepts on them by itself and closes them when it likes, but the master's duplicate keeps them open. So
-//! they are shut for the program when the worker is to leave: as soon as nobody waits in the queue, and after a while in
-//! any case, for the program may no longer accept. A socket that all workers share is only given up: it is the master's
-//! to shut, and when it has done so the socket is readable for ever, which looks as if somebody waited.
+//! they are shut for the program when the worker is to leave: as soon as nobody waits in the queue, and after a while
+//! in any case, for the program may no longer accept. A socket that all workers share is only given up: it is the
+//! master's to shut, and when it has done so the socket is readable for ever, which looks as if somebody waited.
 
 use std::{
     os::fd::AsFd,

@@ -1,7 +1,8 @@
 //! What every kind of listener is made of.
 //!
 //! An inner epoll holds the socket, the worker's control descriptor and a timer; whatever of them is ready makes the
-//! program's loop turn, and `accept` sorts it out. `accept` never waits on the inner epoll; only `accept_blocking` does.
+//! program's loop turn, and `accept` sorts it out. `accept` never waits on the inner epoll; only `accept_blocking`
+//! does.
 //!
 //! A worker that leaves shuts a socket of its own, so that later clients are refused or go to the others. A shared one
 //! it only stops looking at: the others go on accepting there.
@@ -178,7 +179,8 @@ impl<L: Socket> Entry<L> {
         }
     }
 
-    /// Takes its own socket out of the kernel's group and refuses whoever still comes; a shared one it leaves to others.
+    /// Takes its own socket out of the kernel's group and refuses whoever still comes; a shared one it leaves to
+    /// others.
     fn leave(&self) {
         if self.done.swap(true, Ordering::Relaxed) {
             return;

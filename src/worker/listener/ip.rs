@@ -20,9 +20,9 @@ use crate::pollable::pollable;
 /// once the answer is yes, nobody comes after the last of these accepts; the other way round a client may come in
 /// between, and is reset. Spurious readiness is normal; the first one comes right after registration.
 ///
-/// Dropping it closes the socket and tells the master. The socket itself stays with the master for up to 100 ms, in case
-/// this worker is about to end and be replaced; clients that come to it meanwhile and find no replacement are reset. To
-/// stop accepting in order, drain ([`Worker::disconnect`](crate::Worker::disconnect)).
+/// Dropping it closes the socket and tells the master. The socket itself stays with the master for up to 100 ms, in
+/// case this worker is about to end and be replaced; clients that come to it meanwhile and find no replacement are
+/// reset. To stop accepting in order, drain ([`Worker::disconnect`](crate::Worker::disconnect)).
 ///
 /// It may be used from several threads, and registered in several `Poll`s: each is woken, one of them gets the
 /// connection.
@@ -104,13 +104,13 @@ impl Listener {
 
     /// The bare socket, for code that takes nothing else.
     ///
-    /// The price: connections are not counted, a shortage of descriptors is the program's to handle, and the socket does
-    /// not wake the loop for the master, so register the [`Worker`](crate::Worker) in it as well. The master keeps its
-    /// duplicate: a replacement still finds the queue, and closing the socket does not end it while this worker lives.
-    /// Draining does: it is shut when a turn of the loop finds its queue empty, after 100 ms in any case, and `accept`
-    /// on it then fails with `InvalidInput`. It is non-blocking and must stay so, for the next worker has it too. The
-    /// channel to the master stays open until the process ends, also if the `Worker` is dropped; it does not survive an
-    /// exec, and 100 ms after one the master shuts the socket.
+    /// The price: connections are not counted, a shortage of descriptors is the program's to handle, and the socket
+    /// does not wake the loop for the master, so register the [`Worker`](crate::Worker) in it as well. The master keeps
+    /// its duplicate: a replacement still finds the queue, and closing the socket does not end it while this worker
+    /// lives. Draining does: it is shut when a turn of the loop finds its queue empty, after 100 ms in any case, and
+    /// `accept` on it then fails with `InvalidInput`. It is non-blocking and must stay so, for the next worker has it
+    /// too. The channel to the master stays open until the process ends, also if the `Worker` is dropped; it does not
+    /// survive an exec, and 100 ms after one the master shuts the socket.
     ///
     /// **Errors**: no descriptor is left for the duplicate that is kept for the drain; as [`accept`](Self::accept) in
     /// another process.

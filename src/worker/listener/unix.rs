@@ -19,8 +19,8 @@ use crate::pollable::pollable;
 /// It is a [`Listener`](crate::Listener) in all but its addresses and connections: one descriptor, which becomes
 /// readable when there is a connection to accept and when the master has something to say, and the same order of use:
 /// look at [`Worker::is_draining`](crate::Worker::is_draining) first and accept until `WouldBlock` second. All workers
-/// accept from one queue: each connection wakes those that sleep, and one of them gets it, so `WouldBlock` in spite of a
-/// readable descriptor is usual.
+/// accept from one queue: each connection wakes those that sleep, and one of them gets it, so `WouldBlock` in spite of
+/// a readable descriptor is usual.
 ///
 /// Dropping it tells the master, and takes nothing from the others. The worker may listen there again.
 ///

@@ -28,6 +28,7 @@ mod signals;
 mod standalone;
 mod stop;
 mod tls;
+mod unix;
 
 use crate::harness::Case;
 
@@ -59,6 +60,9 @@ pub(crate) fn all() -> Vec<Case> {
         place::CASES,
         tls::CASES,
         forking::CASES,
+        unix::CASES,
+        unix::files::CASES,
+        unix::given::CASES,
         #[cfg(feature = "tokio")]
         asynchronous::CASES,
     ]

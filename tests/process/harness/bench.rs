@@ -3,6 +3,11 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt,
+        unix::{self, net::UnixStream},
+    },
     panic, process,
     time::{Duration, Instant},
 };
@@ -32,6 +37,11 @@ impl Bench {
     /// Starts a fixture: its name and its words, `@` being this case's IP address.
     pub(crate) fn start(&self, script: &str) -> Run {
         self.start_by(&[], script)
+    }
+
+    /// As [`start`](Self::start), with `@` being what it is.
+    pub(crate) fn start_as_it_is(&self, script: &str) -> Run {
+        Run::start(&[], script, self.deadline, self.ip)
     }
 
     /// As [`start`](Self::start), by a program that execs the fixture, such as `env --ignore-signal=HUP`.
@@ -72,6 +82,19 @@ impl Bench {
         stream
     }
 
+    /// At a Unix socket: a path, or `@` and an abstract name.
+    pub(crate) fn connect_unix(&self, name: &str) -> Client {
+        self.client(self.stream_unix(name).unwrap_or_else(|error| panic!("connecting to {name}: {error}")))
+    }
+
+    /// As a `TcpStream`, whose calls are those of any stream socket.
+    pub(crate) fn stream_unix(&self, name: &str) -> io::Result<TcpStream> {
+        let stream = TcpStream::from(OwnedFd::from(connect_unix(name)?));
+        stream.set_read_timeout(Some(self.left()))?;
+        stream.set_write_timeout(Some(self.left()))?;
+        Ok(stream)
+    }
+
     /// One question on a connection of its own.
     pub(crate) fn ask(&self, address: impl Into<SocketAddr>, question: &str) -> String {
         self.connect(address).ask(question)
@@ -97,6 +120,13 @@ pub(crate) fn free_port(address: SocketAddr) -> io::Result<SocketAddr> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     Ok(socket.local_addr()?.as_socket().expect("an IP address"))
+}
+
+pub(super) fn connect_unix(name: &str) -> io::Result<UnixStream> {
+    match name.strip_prefix('@') {
+        Some(name) => UnixStream::connect_addr(&unix::net::SocketAddr::from_abstract_name(name)?),
+        None => UnixStream::connect(name),
+    }
 }
 
 /// For one case; the longest takes about three seconds.

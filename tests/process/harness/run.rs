@@ -25,7 +25,7 @@ use nix::{
 
 use super::{
     FIXTURE,
-    bench::free_port,
+    bench::{connect_unix, free_port},
     fact,
     fact::Fact,
     note,
@@ -334,6 +334,12 @@ impl Run {
 
     fn check_ports(&self) {
         for fact in self.all("listening") {
+            let text: String = fact.get("address");
+            if let Some(name) = text.strip_prefix("unix:") {
+                let left = connect_unix(name);
+                assert!(left.is_err(), "{}: somebody still listens at {text}", self.script);
+                continue;
+            }
             let address: SocketAddr = fact.get("address");
             if address.ip() == self.ip {
                 let free = free_port(address);
