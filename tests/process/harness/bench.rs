@@ -8,7 +8,9 @@ use std::{
         linux::net::SocketAddrExt,
         unix::{self, net::UnixStream},
     },
-    panic, process,
+    panic,
+    path::Path,
+    process::{self, Command},
     time::{Duration, Instant},
 };
 
@@ -25,9 +27,10 @@ impl Bench {
     /// The address is of this run and this case only, so that a port is free or taken because of the case and nobody
     /// else.
     pub(super) fn new(number: usize) -> Self {
-        let [.., high, low] = process::id().to_be_bytes();
-        let host = u8::try_from(number + 1).expect("fewer than 255 cases");
-        Self { ip: Ipv4Addr::new(127, high | 0x80, low, host), deadline: Instant::now() + WATCHDOG }
+        let case = u32::try_from(number).ok().filter(|case| *case < CASES).expect("fewer than 1024 cases");
+        let run = process::id() % (1 << 13);
+        let ip = Ipv4Addr::from_bits(LOOPBACK + run * CASES + case);
+        Self { ip, deadline: Instant::now() + WATCHDOG }
     }
 
     pub(crate) fn ip(&self) -> Ipv4Addr {
@@ -128,6 +131,24 @@ pub(super) fn connect_unix(name: &str) -> io::Result<UnixStream> {
         None => UnixStream::connect(name),
     }
 }
+
+/// The program, started by another one that execs it.
+pub(super) fn launched(launcher: &[&str], program: &Path) -> Command {
+    match launcher {
+        [] => Command::new(program),
+        [launcher, arguments @ ..] => {
+            let mut command = Command::new(launcher);
+            command.args(arguments).arg(program);
+            command
+        }
+    }
+}
+
+/// Per run, of which 8192 can be told apart.
+const CASES: u32 = 1 << 10;
+
+/// 127.128.0.0: addresses that nobody else uses.
+const LOOPBACK: u32 = 0x7f80_0000;
 
 /// For one case; the longest takes about three seconds.
 const WATCHDOG: Duration = Duration::from_secs(60);

@@ -8,7 +8,6 @@ use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt,
-    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -25,7 +24,7 @@ use nix::{
 
 use super::{
     FIXTURE,
-    bench::{connect_unix, free_port},
+    bench::{connect_unix, free_port, launched},
     fact,
     fact::Fact,
     note,
@@ -375,17 +374,6 @@ impl Drop for Run {
             note(&format!("{}\n{}", self.script, self.transcript()));
         } else {
             assert!(self.checked, "a case must call end() on {}", self.script);
-        }
-    }
-}
-
-fn launched(launcher: &[&str], program: &Path) -> Command {
-    match launcher {
-        [] => Command::new(program),
-        [launcher, arguments @ ..] => {
-            let mut command = Command::new(launcher);
-            command.args(arguments).arg(program);
-            command
         }
     }
 }
