@@ -24,9 +24,8 @@ use crate::{
 };
 
 impl Master {
-    /// Performs everything that the supervisor wants, then sets timer and bell.
+    /// Performs everything that the supervisor wants, then sets the timer.
     pub(super) fn act(&mut self, now: Instant) -> Result<()> {
-        self.check_process()?;
         while let Some(action) = self.supervisor.poll_action() {
             match action {
                 Action::Spawn { slot, id } => self.spawn(now, slot, id),
@@ -38,9 +37,14 @@ impl Master {
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
         }
-        self.set_alarm(now)?;
-        let awaited = !self.events.is_empty() || matches!(self.end, End::Result(Err(_)));
-        self.reactor.ring(awaited)
+        self.set_alarm(now)
+    }
+
+    /// As `act`, for a command: what it causes can be taken at once.
+    pub(super) fn act_at_once(&mut self, now: Instant) -> Result<()> {
+        self.check_process()?;
+        self.act(now)?;
+        self.ring()
     }
 
     pub(super) fn set_alarm(&mut self, now: Instant) -> Result<()> {

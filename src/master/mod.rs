@@ -15,6 +15,7 @@ mod report;
 mod requests;
 mod sacrifice;
 mod signals;
+mod turns;
 
 use std::{
     collections::VecDeque,
@@ -24,13 +25,7 @@ use std::{
 };
 
 use self::{
-    crew::Crew,
-    custody::Custody,
-    messages::weight,
-    reactor::{Reactor, Ready},
-    report::Report,
-    requests::Requests,
-    sacrifice::Sacrifice,
+    crew::Crew, custody::Custody, reactor::Reactor, report::Report, requests::Requests, sacrifice::Sacrifice,
     signals::Signals,
 };
 use crate::{
@@ -163,98 +158,8 @@ impl Master {
             not_send: PhantomData,
         };
         master.supervisor.handle_start(now);
-        master.act(now)?;
+        master.act_at_once(now)?;
         Ok(master)
-    }
-
-    /// Does everything that is due, without blocking. Call it whenever the descriptor is readable; then take all
-    /// events.
-    ///
-    /// **Errors**: once the cluster has ended and all events were taken, the reason, once: no worker ever became ready
-    /// ([`is_never_ready`](Error::is_never_ready)), restarting was given up ([`is_gave_up`](Error::is_gave_up)),
-    /// workers that may not be restarted ended badly. Before that, only if the operating system refuses the master's
-    /// own descriptors.
-    ///
-    /// ```no_run
-    /// use mio_cluster::{Cluster, mio::{Events, Interest, Poll, Token}};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut master = Cluster::new().listen("127.0.0.1:0").start(|mut worker| worker.listen().map(drop))?;
-    /// let mut poll = Poll::new()?;
-    /// poll.registry().register(&mut master, Token(0), Interest::READABLE)?;
-    /// let mut events = Events::with_capacity(8);
-    /// while !master.is_finished() {
-    ///     poll.poll(&mut events, None)?; // beside the program's own sources
-    ///     master.dispatch()?;
-    ///     while let Some(event) = master.next_event() {
-    ///         println!("{}", event.to_json());
-    ///     }
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn dispatch(&mut self) -> Result<()> {
-        self.check_process()?;
-        self.unfinished = true;
-        for _ in 0..ROUNDS {
-            let ready = self.reactor.ready()?;
-            let now = Instant::now();
-            let idle = ready.iter().all(|ready| *ready == Ready::Turn);
-            self.take_in(now, &ready)?;
-            self.supervisor.handle_timeout(now);
-            self.end_requests(now);
-            self.send_due();
-            self.act(now)?;
-            if self.is_laden() {
-                break;
-            }
-            if idle {
-                self.unfinished = false;
-                break;
-            }
-        }
-        self.result()
-    }
-
-    /// The next event. Take all of them after [`dispatch`](Self::dispatch) and after every command: the descriptor
-    /// stays readable until then, and a cluster without workers ends when there is none left to take.
-    pub fn next_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.events.pop_front() {
-            self.laden -= weight(&event);
-            return Some(event);
-        }
-        self.end_turn();
-        self.supervisor.handle_idle();
-        if let Err(error) = self.act(Instant::now()) {
-            log::error!(target: TARGET, "{error:#}");
-        }
-        if std::mem::take(&mut self.unfinished) {
-            self.reactor.poke();
-        }
-        None
-    }
-
-    /// Blocks until there is an event, and returns it. `Ok(None)`: the time is over, or the cluster has ended (see
-    /// [`is_finished`](Self::is_finished)); without a timeout it can only be the latter.
-    ///
-    /// **Errors**: as [`dispatch`](Self::dispatch).
-    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Event>> {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            if let Some(event) = self.next_event() {
-                return Ok(Some(event));
-            }
-            if self.is_finished() {
-                return self.result().map(|()| None);
-            }
-            self.check_process()?;
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            self.reactor.wait(left)?;
-            self.dispatch()?;
-            if left.is_some_and(|left| left.is_zero()) && self.events.is_empty() {
-                return Ok(None);
-            }
-        }
     }
 
     /// The cluster has ended: no worker lives and none will be forked.
@@ -272,7 +177,7 @@ impl Master {
         actions::only_thread("fork")?;
         let now = Instant::now();
         let id = self.supervisor.handle_fork(now)?;
-        self.act(now)?;
+        self.act_at_once(now)?;
         Ok(id)
     }
 
@@ -289,7 +194,7 @@ impl Master {
         }
         let now = Instant::now();
         self.supervisor.handle_kill(now, id, signal)?;
-        self.act(now)
+        self.act_at_once(now)
     }
 
     /// Asks one worker to finish and leave; it is not replaced. After `drain_timeout` it gets SIGTERM, after
@@ -299,7 +204,7 @@ impl Master {
     pub fn disconnect(&mut self, id: WorkerId) -> Result<()> {
         let now = Instant::now();
         self.supervisor.handle_drain(now, id)?;
-        self.act(now)
+        self.act_at_once(now)
     }
 
     /// Stops the cluster: all workers in parallel. `Now` may follow `Drain`. Done when
@@ -307,7 +212,7 @@ impl Master {
     pub fn shutdown(&mut self, how: Shutdown) {
         let now = Instant::now();
         self.supervisor.handle_stop(now, how, None);
-        if let Err(error) = self.act(now) {
+        if let Err(error) = self.act_at_once(now) {
             log::error!(target: TARGET, "{error:#}");
         }
     }
@@ -334,18 +239,6 @@ impl Master {
             return Ok(());
         }
         Err(Error::new(Kind::Gone, format!("this master belongs to process {}, not to this one", self.process)))
-    }
-
-    /// The cluster's result, once.
-    fn result(&mut self) -> Result<()> {
-        match std::mem::replace(&mut self.end, End::Told) {
-            End::NotYet => {
-                self.end = End::NotYet;
-                Ok(())
-            }
-            End::Result(result) => result,
-            End::Told => Ok(()),
-        }
     }
 }
 
@@ -388,7 +281,3 @@ fn seed() -> u64 {
 }
 
 pub(crate) const TARGET: &str = "mio_cluster::master";
-
-/// Turns per `dispatch`, so that a flood from workers cannot keep the program's loop. If more is left the descriptor is
-/// made readable anew once the events are taken: an edge-triggered loop would not come back by itself.
-const ROUNDS: usize = 64;

@@ -75,7 +75,7 @@ impl Reactor {
     }
 
     /// Blocks until something is ready, a signal handler ran, or the time is over.
-    pub(super) fn wait(&self, timeout: Option<Duration>) -> Result<()> {
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> Result<Vec<Ready>> {
         let timeout = match timeout {
             None => EpollTimeout::NONE,
             // Rounded up: a wait that ends too early would be followed by many short ones.
@@ -84,7 +84,7 @@ impl Reactor {
                 EpollTimeout::try_from(whole).unwrap_or(EpollTimeout::MAX)
             }
         };
-        self.poll(timeout).map(drop)
+        self.poll(timeout)
     }
 
     /// Makes the descriptor readable at `deadline`.

@@ -71,6 +71,24 @@ impl Bell {
         }
     }
 
+    /// As `ring`, for a loop that looks before it sleeps: it need not be woken, but reminded then.
+    pub(super) fn mark(&self, what: u8) {
+        self.unseen.fetch_or(what, Ordering::Release);
+    }
+
+    /// The loop goes to sleep, though it has not seen what was marked.
+    pub(super) fn remind(&self) {
+        let unseen = self.unseen.load(Ordering::Acquire);
+        if unseen != 0 && !self.rings.load(Ordering::Acquire) {
+            self.ring(unseen);
+        }
+    }
+
+    /// It may be readable: it was rung, and not by a signal.
+    pub(super) fn rings(&self) -> bool {
+        self.rings.load(Ordering::Acquire)
+    }
+
     pub(super) fn saw(&self, what: u8) {
         if self.unseen.load(Ordering::Acquire) & what != 0 {
             self.unseen.fetch_and(!what, Ordering::Release);

@@ -141,28 +141,52 @@ impl Control {
 
     /// Reads what has come; never blocks.
     pub(super) fn turn(&self) -> Result<()> {
+        self.take_turn(false)
+    }
+
+    /// `looks`: the caller takes the events before it sleeps, or calls `remind`.
+    fn take_turn(&self, looks: bool) -> Result<()> {
         self.check_process()?;
         self.turns.store(true, Ordering::Relaxed);
         self.send_if_due();
         let mut link = self.link();
-        if !self.seat.is_draining() || self.nobody_waits() {
+        let draining = self.seat.is_draining();
+        // A signal may have rung it.
+        if if draining { self.nobody_waits() } else { self.bell.rings() } {
             self.bell.silence()?;
         }
+        link.reader_looks = looks;
         let result = self.read_all(&mut link);
+        link.reader_looks = false;
         self.note_drain(&mut link);
         result
+    }
+
+    /// The loop that looks goes to sleep.
+    pub(super) fn remind(&self) {
+        self.end_turn();
+        self.bell.remind();
     }
 
     /// As `turn`, but only if something is known to have come, so that a busy loop pays a few loads for it and no
     /// system call.
     pub(super) fn turn_if_due(&self) -> Result<()> {
+        self.take_turn_if_due(false)
+    }
+
+    /// As `turn_if_due`, for a loop that calls `remind` before it sleeps.
+    pub(super) fn look(&self) -> Result<()> {
+        self.take_turn_if_due(true)
+    }
+
+    fn take_turn_if_due(&self, looks: bool) -> Result<()> {
         self.turns.store(true, Ordering::Relaxed);
         self.send_if_due();
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
         let rings = self.bell.is_due();
         let unfinished = self.is_leaving.load(Ordering::Relaxed) || self.has_queued.load(Ordering::Relaxed);
-        if mail || asked || rings || unfinished { self.turn() } else { Ok(()) }
+        if mail || asked || rings || unfinished { self.take_turn(looks) } else { Ok(()) }
     }
 
     /// The program takes events, or is about to.
@@ -298,7 +322,12 @@ impl Control {
         let drain = if matches!(event, WorkerEvent::Drain { .. }) && self.seat.is_aware() { bell::DRAIN } else { 0 };
         let taken = if self.takes_events.load(Ordering::Relaxed) { bell::EVENTS } else { 0 };
         link.events.push_back(event);
-        self.bell.ring(drain | taken);
+        // Other threads wait for a drain, too.
+        if drain == 0 && link.reader_looks {
+            self.bell.mark(taken);
+        } else {
+            self.bell.ring(drain | taken);
+        }
     }
 
     pub(super) fn tell(&self, link: &mut Link, frame: &Frame) -> Result<()> {

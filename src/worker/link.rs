@@ -24,6 +24,8 @@ pub(super) struct Link {
     pub(super) events: VecDeque<WorkerEvent>,
     /// The weight of the messages among them.
     pub(super) laden: usize,
+    /// Whoever reads takes the events at once, or is reminded before it sleeps.
+    pub(super) reader_looks: bool,
     /// There is more to read, which waits until the program has taken these.
     pub(super) is_behind: bool,
     /// For messages that are held; made when the first one is.
@@ -53,6 +55,7 @@ impl Link {
             buffer: Buffer::default(),
             events: VecDeque::new(),
             laden: 0,
+            reader_looks: false,
             is_behind: false,
             alarm: None,
             open: Vec::new(),

@@ -277,7 +277,7 @@ impl Worker {
     ) -> io::Result<u64> {
         self.control.check_process()?;
         self.control.settle();
-        self.control.end_turn();
+        self.control.remind();
         self.control.seat().idle();
         let polled = match look(poll, events, timeout.map_or(busy, |timeout| busy.min(timeout))) {
             Ok(()) if events.is_empty() => poll.poll(events, timeout.map(|timeout| timeout.saturating_sub(busy))),
@@ -289,7 +289,7 @@ impl Worker {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(error) => return Err(error),
         }
-        self.control.turn_if_due()?;
+        self.control.look()?;
         Ok(now)
     }
 
