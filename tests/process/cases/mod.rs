@@ -28,6 +28,7 @@ mod signals;
 mod standalone;
 mod stop;
 mod tls;
+mod tutorials;
 mod unix;
 
 use crate::harness::Case;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
         cpus::CASES,
         place::CASES,
         tls::CASES,
+        tutorials::CASES,
         forking::CASES,
         unix::CASES,
         unix::files::CASES,
