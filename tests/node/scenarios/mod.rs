@@ -1,5 +1,6 @@
 //! The scenarios, by theme. Each is a program of its own: a primary, its workers, often its clients, and what it asserts.
 
+mod beyond;
 mod disconnect;
 mod identity;
 mod lifecycle;
@@ -8,6 +9,7 @@ mod messages;
 mod secrets;
 mod sockets;
 mod ties;
+mod unix;
 
 use std::process::ExitCode;
 
@@ -63,7 +65,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         listen::SCENARIOS,
         sockets::SCENARIOS,
         messages::SCENARIOS,
+        unix::SCENARIOS,
         secrets::SCENARIOS,
+        beyond::SCENARIOS,
     ]
     .concat()
 }

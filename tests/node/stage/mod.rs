@@ -172,7 +172,8 @@ impl Primary {
         println!("result ok");
     }
 
-    fn find<T>(&mut self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
+    /// Looks through what has happened, and then waits for more.
+    pub(crate) fn find<T>(&mut self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
         let mut looked_at = 0;
         loop {
             if let Some(found) = self.seen[looked_at..].iter().find_map(&wanted) {
