@@ -111,8 +111,8 @@ fn eaccess(_place: &Place) {
     primary.stop();
 }
 
-/// Both ways over the channel, checked over TCP: what the worker hears goes to its client, what the client says comes to
-/// the primary, and the message says from whom.
+/// Both ways over the channel, checked over TCP: what the worker hears goes to its client, what the client says comes
+/// to the primary, and the message says from whom.
 fn message(place: &Place) {
     let mut primary = Primary::start(Cluster::new().listen(place.any()).workers(1), |mut worker: Worker| {
         let mut ear = Ear::new(&mut worker)?;

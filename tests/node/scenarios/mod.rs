@@ -1,4 +1,5 @@
-//! The scenarios, by theme. Each is a program of its own: a primary, its workers, often its clients, and what it asserts.
+//! The scenarios, by theme. Each is a program of its own: a primary, its workers, often its clients, and what it
+//! asserts.
 
 mod beyond;
 mod disconnect;
@@ -70,6 +71,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         beyond::SCENARIOS,
     ]
     .concat()
+}
+
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    all().into_iter().map(|scenario| scenario.name)
 }
 
 pub(crate) fn cases() -> Vec<Case> {

@@ -18,12 +18,12 @@ use super::scenarios;
 use crate::stage::{Place, Primary};
 
 scenarios!("secrets":
-    test_tls_ticket_cluster,
+    tls_ticket_cluster,
 );
 
 /// Four workers, sixteen connections: each after the first one resumes the TLS session, on whatever worker it lands, as
 /// the keys of the tickets were made before the forks.
-fn test_tls_ticket_cluster(place: &Place) {
+fn tls_ticket_cluster(place: &Place) {
     let server = Arc::new(server());
     let mut primary =
         Primary::start(Cluster::new().listen(place.any()).workers(4), move |worker| serve(worker, &server));

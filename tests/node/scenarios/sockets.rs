@@ -48,7 +48,7 @@ fn net_listen(place: &Place) {
     let mut primary = Primary::start(Cluster::new().manual(), move |mut worker: Worker| {
         assert!(worker.listen().unwrap_err().is_invalid_config());
         let listener = TcpListener::bind(any)?;
-        writeln!(said.take(), "{}", listener.local_addr()?)?;
+        said.say(listener.local_addr()?);
         listener.accept().map(drop)
     });
     let id = primary.fork();
@@ -88,7 +88,7 @@ fn child_process_net_reuseport(place: &Place) {
     let said = lent.share();
     let mut primary = Primary::start(Cluster::new().manual(), move |worker: Worker| {
         let listener = reuse_port(at);
-        writeln!(said.take(), "listening").unwrap();
+        said.say("listening");
         let (mut client, _peer) = listener.accept().unwrap();
         writeln!(client, "{}", worker.id()).unwrap();
     });
@@ -111,7 +111,7 @@ fn net_listen_exclusive_random_ports(place: &Place) {
     let (said, any) = (lent.share(), place.any());
     let mut primary = Primary::start(Cluster::new().manual(), move |_worker| {
         let listener = TcpListener::bind(any).unwrap();
-        writeln!(said.take(), "{}", listener.local_addr().unwrap()).unwrap();
+        said.say(listener.local_addr().unwrap());
         listener.accept().unwrap();
     });
     let ids = [primary.fork(), primary.fork()];
@@ -218,7 +218,8 @@ impl Service for AtMostTwo {
     }
 }
 
-/// An accept that fails for want of descriptors harms nobody: the client waits, and is served when there are some again.
+/// An accept that fails for want of descriptors harms nobody: the client waits, and is served when there are some
+/// again.
 fn accept_fail(place: &Place) {
     let mut primary = Primary::start(Cluster::new().listen(place.any()).workers(1), |mut worker: Worker| {
         worker.is_draining();

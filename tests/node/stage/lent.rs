@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    fmt::Display,
     io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     rc::Rc,
@@ -20,6 +21,13 @@ impl Pipe {
 pub(crate) fn pipe() -> (Pipe, Lent<UnixStream>) {
     let (reader, writer) = UnixStream::pair().unwrap();
     (Pipe(BufReader::new(reader)), Lent::new(writer))
+}
+
+impl Lent<UnixStream> {
+    /// A line to the primary, in one write: several workers may speak at once.
+    pub(crate) fn say(&self, line: impl Display) {
+        self.take().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
 }
 
 pub(super) fn line_of(from: &mut impl BufRead) -> Option<String> {

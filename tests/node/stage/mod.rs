@@ -1,5 +1,5 @@
-//! What the programs of the scenarios are made of: a primary whose events are kept, workers, clients, and what they share
-//! by the fork.
+//! What the programs of the scenarios are made of: a primary whose events are kept, workers, clients, and what they
+//! share by the fork.
 
 mod clients;
 mod lent;
