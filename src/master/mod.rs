@@ -18,6 +18,7 @@ mod signals;
 mod turns;
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     marker::PhantomData,
     os::fd::{AsFd, BorrowedFd},
@@ -85,6 +86,8 @@ pub struct Master {
     requests: Requests,
     /// Workers for whom a message is held.
     holding: Vec<WorkerId>,
+    /// The program has asked for the descriptor.
+    is_watched: Cell<bool>,
     /// The last `dispatch` stopped before all was done.
     unfinished: bool,
     end: End,
@@ -146,6 +149,7 @@ impl Master {
             laden: 0,
             requests: Requests::new(),
             holding: Vec::new(),
+            is_watched: Cell::new(false),
             unfinished: false,
             end: End::NotYet,
             launch: Some(launch),
@@ -268,6 +272,11 @@ impl std::fmt::Debug for Master {
 
 impl AsFd for Master {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        if !self.is_watched.replace(true) {
+            if let Err(error) = self.ring() {
+                log::error!(target: TARGET, "{error:#}");
+            }
+        }
         self.reactor.as_fd()
     }
 }

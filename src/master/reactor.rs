@@ -5,6 +5,7 @@
 //! lost if a turn stops early.
 
 use std::{
+    cell::Cell,
     io,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
@@ -29,7 +30,7 @@ pub(super) struct Reactor {
     alarm: Alarm,
     bell: Owned<EventFd>,
     armed: Option<Instant>,
-    rings: bool,
+    rings: Cell<bool>,
 }
 
 /// What is ready.
@@ -52,7 +53,7 @@ impl Reactor {
         let bell = Owned::make(bell, AsFd::as_fd).map_err(step)?;
         epoll.add(&alarm, EpollEvent::new(EpollFlags::EPOLLIN, Ready::Turn.key())).map_err(step)?;
         epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, Ready::Turn.key())).map_err(step)?;
-        Ok(Self { epoll, alarm, bell, armed: None, rings: false })
+        Ok(Self { epoll, alarm, bell, armed: None, rings: Cell::new(false) })
     }
 
     pub(super) fn add(&self, fd: impl AsFd, ready: Ready) -> io::Result<()> {
@@ -102,8 +103,8 @@ impl Reactor {
     }
 
     /// Makes the descriptor readable, or no longer so, for queued events.
-    pub(super) fn ring(&mut self, on: bool) -> Result<()> {
-        if on == self.rings {
+    pub(super) fn ring(&self, on: bool) -> Result<()> {
+        if on == self.rings.get() {
             return Ok(());
         }
         let done = if on { self.bell.write(1).map(drop) } else { self.bell.read().map(drop) };
@@ -111,15 +112,15 @@ impl Reactor {
             Ok(()) | Err(Errno::EAGAIN) => {}
             Err(error) => return Err(Error::system("ringing the master's eventfd", error)),
         }
-        self.rings = on;
+        self.rings.set(on);
         Ok(())
     }
 
     /// Makes the descriptor readable once more, which an edge-triggered loop notices.
-    pub(super) fn poke(&mut self) {
+    pub(super) fn poke(&self) {
         // It fails only if the counter is full, and then the descriptor is readable.
         let _ = self.bell.write(1);
-        self.rings = true;
+        self.rings.set(true);
     }
 
     fn poll(&self, timeout: EpollTimeout) -> Result<Vec<Ready>> {

@@ -1,8 +1,8 @@
 //! Turns: how a program drives the master, by its own loop or by the master's.
 //!
 //! The descriptor must be readable while there is something to take. The bell that makes it so is rung when control
-//! goes back to the program with events in the queue, not when they are queued: a program that waits and takes what
-//! comes pays no system call for it.
+//! goes back to the program with events in the queue, not when they are queued, and only if the program has ever asked
+//! for the descriptor: one that waits and takes what comes pays no system call for it.
 
 use std::time::{Duration, Instant};
 
@@ -78,9 +78,13 @@ impl Master {
     ///
     /// **Errors**: as [`dispatch`](Self::dispatch).
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Event>> {
+        if let Some(event) = self.pop_event() {
+            self.ring()?;
+            return Ok(Some(event));
+        }
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.check_process()?;
         loop {
+            self.check_process()?;
             if let Some(event) = self.take_event() {
                 self.ring()?;
                 return Ok(Some(event));
@@ -109,11 +113,15 @@ impl Master {
         self.act(now)
     }
 
+    fn pop_event(&mut self) -> Option<Event> {
+        self.events.pop_front().inspect(|event| self.laden -= weight(event))
+    }
+
     /// When there is none left, the program has said what it had to say, and a cluster without workers ends.
     fn take_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.events.pop_front() {
-            self.laden -= weight(&event);
-            return Some(event);
+        let event = self.pop_event();
+        if event.is_some() {
+            return event;
         }
         self.end_turn();
         self.supervisor.handle_idle();
@@ -123,10 +131,11 @@ impl Master {
         None
     }
 
-    /// For events, and for an error that `dispatch` is to return.
-    pub(super) fn ring(&mut self) -> Result<()> {
+    /// For events, and for an error that `dispatch` is to return. A program that has never asked for the descriptor
+    /// does not wait for it.
+    pub(super) fn ring(&self) -> Result<()> {
         let awaited = !self.events.is_empty() || matches!(self.end, End::Result(Err(_)));
-        self.reactor.ring(awaited)
+        if self.is_watched.get() { self.reactor.ring(awaited) } else { Ok(()) }
     }
 
     /// The cluster's result, once.

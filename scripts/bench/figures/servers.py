@@ -23,10 +23,12 @@ ANSWERS = (os.path.join(build.OUT, "answer"), os.path.join(build.OUT, "last-answ
 
 
 class Server:
-    """`command(port, workers)`; `closes`: it honours `Connection: close`; `forks`: its workers are processes."""
+    """`command(port, workers)`; `closes`: it honours `Connection: close`; `forks`: its workers are processes;
+    `body`: what it answers."""
 
-    def __init__(self, name, command, absent=None, closes=True, forks=False):
+    def __init__(self, name, command, absent=None, closes=True, forks=False, body=BODY):
         self.name, self.command, self.absent, self.closes, self.forks = name, command, absent, closes, forks
+        self.body = body
 
     def start(self, workers, cpu):
         return Running(self, workers, cpu)
@@ -62,7 +64,7 @@ class Running:
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as client:
             client.sendall(request)
             received = b""
-            while not received.endswith(BODY):
+            while not received.endswith(self.server.body):
                 piece = client.recv(65536)
                 if not piece:
                     raise RuntimeError(f"{self.server.name} answers {received!r}")
