@@ -51,11 +51,14 @@ fn master(mut options: support::MasterOptions, uncounted: bool) -> Result<()> {
             support::say(&format!("numReqs = {requests}"));
             next += SECOND;
         }
-        let Some(event) = master.wait(Some(left))? else { continue };
-        if let Event::Message { message, .. } = &event {
-            requests += number(&message.bytes);
-        } else {
-            options.report(&event);
+        let mut next_event = master.wait(Some(left))?;
+        while let Some(event) = next_event {
+            if let Event::Message { message, .. } = &event {
+                requests += number(&message.bytes);
+            } else {
+                options.report(&event);
+            }
+            next_event = master.next_event();
         }
     }
     support::say(&format!("numReqs = {requests}"));
