@@ -145,7 +145,7 @@ impl Channel {
             let room = self.batch.push(message);
             debug_assert!(room, "it is empty now, and the caller has looked at the length");
         }
-        if self.pace.is_urgent(now) { self.send_due(now) } else { Ok(()) }
+        if self.pace.wrote(now) { self.send_due(now) } else { Ok(()) }
     }
 
     /// When the batch is to be sent at the latest, if there is one that waits for its time.
@@ -163,8 +163,8 @@ impl Channel {
     /// This side has said what it had to say for now; if somebody waits for it, it leaves.
     ///
     /// **Errors**: as [`send_due`](Self::send_due).
-    pub(crate) fn end_turn(&mut self, now: u64) -> io::Result<()> {
-        if self.pace.end_turn(now) { self.send_due(now) } else { Ok(()) }
+    pub(crate) fn end_turn(&mut self, now: impl FnOnce() -> u64) -> io::Result<()> {
+        if self.pace.end_turn() { self.send_due(now()) } else { Ok(()) }
     }
 
     /// Something is queued, or somebody waits for room: [`flush`](Self::flush) when the socket becomes writable.

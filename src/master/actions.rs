@@ -48,7 +48,7 @@ impl Master {
     }
 
     pub(super) fn set_alarm(&mut self, now: Instant) -> Result<()> {
-        let deadlines = [self.supervisor.poll_timeout(), self.requests.deadline(), self.held_until(now)];
+        let deadlines = [self.supervisor.poll_timeout(), self.mail.requests.deadline(), self.held_until(now)];
         self.reactor.arm(deadlines.into_iter().flatten().min(), now)
     }
 

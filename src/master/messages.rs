@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Master, TARGET};
+use super::{Master, TARGET, requests::Requests};
 use crate::{
     config::FOR_EVER,
     error::{Error, Kind, Result},
@@ -19,6 +19,21 @@ use crate::{
     scoreboard,
     wire::Purpose,
 };
+
+/// What is under way between the program and its workers.
+pub(super) struct Mail {
+    pub(super) requests: Requests,
+    /// Workers for whom a message is held.
+    holding: Vec<WorkerId>,
+    /// The weight of the messages among the events that the program has not taken.
+    pub(super) laden: usize,
+}
+
+impl Mail {
+    pub(super) fn new() -> Self {
+        Self { requests: Requests::new(), holding: Vec::new(), laden: 0 }
+    }
+}
 
 impl Master {
     /// Sends a message to one worker, where it is a
@@ -108,9 +123,9 @@ impl Master {
     /// ```
     pub fn request(&mut self, to: WorkerId, message: impl Into<Message>, within: Duration) -> Result<RequestId> {
         let now = Instant::now();
-        let id = self.requests.begin(to, now + within.min(FOR_EVER));
+        let id = self.mail.requests.begin(to, now + within.min(FOR_EVER));
         if let Err(error) = self.say("asking", to, Purpose::Request(id), message.into()) {
-            self.requests.end(id, to);
+            self.mail.requests.end(id, to);
             return Err(error);
         }
         self.set_alarm(now)?;
@@ -137,16 +152,16 @@ impl Master {
     fn hold(&mut self, id: WorkerId) -> bool {
         let holds =
             self.crew.get(&id).and_then(|child| child.channel.as_ref()).is_some_and(|channel| channel.due().is_some());
-        let news = holds && !self.holding.contains(&id);
+        let news = holds && !self.mail.holding.contains(&id);
         if news {
-            self.holding.push(id);
+            self.mail.holding.push(id);
         }
         news
     }
 
     /// The program has said what it had to say.
     pub(super) fn end_turn(&mut self) {
-        self.send_held(|channel, now| channel.end_turn(now));
+        self.send_held(|channel, now| channel.end_turn(|| now));
     }
 
     pub(super) fn send_due(&mut self) {
@@ -157,11 +172,11 @@ impl Master {
     }
 
     fn send_held(&mut self, send: impl Fn(&mut crate::channel::Channel, u64) -> std::io::Result<()>) {
-        if self.holding.is_empty() {
+        if self.mail.holding.is_empty() {
             return;
         }
         let now = scoreboard::now();
-        for id in std::mem::take(&mut self.holding) {
+        for id in std::mem::take(&mut self.mail.holding) {
             let Some(channel) = self.crew.get_mut(&id).and_then(|child| child.channel.as_mut()) else { continue };
             if let Err(error) = send(channel, now) {
                 log::debug!(target: TARGET, "sending to worker {id}: {error}");
@@ -173,7 +188,7 @@ impl Master {
 
     /// When what is held is to be sent, if anything is.
     pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
-        let channels = self.holding.iter().filter_map(|id| self.crew.get(id)?.channel.as_ref());
+        let channels = self.mail.holding.iter().filter_map(|id| self.crew.get(id)?.channel.as_ref());
         let due = channels.filter_map(|channel| channel.due()).min()?;
         Some(now + Duration::from_nanos(due.saturating_sub(scoreboard::now())))
     }
@@ -181,9 +196,10 @@ impl Master {
     /// What came in one packet.
     pub(super) fn hear_messages(&mut self, now: Instant, id: WorkerId, messages: Vec<Vec<u8>>) {
         let Some(worker) = self.crew.get(&id).map(|child| child.worker(id)) else { return };
-        let laden = &mut self.laden;
+        let laden = &mut self.mail.laden;
         let events = messages.into_iter().map(|bytes| Event::Message { worker, message: bytes.into() });
-        self.supervisor.handle_said(now, id, events.inspect(|event| *laden += weight(event)));
+        let events = events.inspect(|event| *laden += weight(event));
+        self.supervisor.handle_said(now, id, events, &mut self.events);
     }
 
     pub(super) fn hear_message(
@@ -202,19 +218,22 @@ impl Master {
         }
         let event = match purpose {
             Purpose::Plain => Event::Message { worker, message },
-            Purpose::Reply(request) if self.requests.end(request, id) => Event::Reply { request, result: Ok(message) },
+            Purpose::Reply(request) if self.mail.requests.end(request, id) => {
+                Event::Reply { request, result: Ok(message) }
+            }
             Purpose::Reply(request) => {
                 return log::debug!(target: TARGET, "{worker} replies to request {request}, for which nobody waits (any more)");
             }
             Purpose::Request(_) => return self.garbled(id, "a request, which only a master makes"),
         };
-        let laden = &mut self.laden;
-        self.supervisor.handle_said(now, id, iter::once(event).inspect(|event| *laden += weight(event)));
+        let laden = &mut self.mail.laden;
+        let event = iter::once(event).inspect(|event| *laden += weight(event));
+        self.supervisor.handle_said(now, id, event, &mut self.events);
     }
 
     /// Requests whose time is over.
     pub(super) fn end_requests(&mut self, now: Instant) {
-        while let Some((request, worker)) = self.requests.overdue(now) {
+        while let Some((request, worker)) = self.mail.requests.overdue(now) {
             let error =
                 Error::new(Kind::TimedOut, format!("worker {worker} has not replied to request {request} in time"));
             self.supervisor.announce(Event::Reply { request, result: Err(error) });
@@ -223,7 +242,7 @@ impl Master {
 
     /// Nothing comes from this worker any more.
     pub(super) fn forsake_requests(&mut self, worker: WorkerId) {
-        for request in self.requests.worker_left(worker) {
+        for request in self.mail.requests.worker_left(worker) {
             let error =
                 Error::new(Kind::Gone, format!("worker {worker} has ended without a reply to request {request}"));
             self.supervisor.announce(Event::Reply { request, result: Err(error) });
@@ -232,7 +251,7 @@ impl Master {
 
     /// The program has so much to take that workers must wait.
     pub(super) fn is_laden(&self) -> bool {
-        self.laden >= LADEN
+        self.mail.laden >= LADEN
     }
 }
 

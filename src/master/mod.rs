@@ -26,7 +26,7 @@ use std::{
 };
 
 use self::{
-    crew::Crew, custody::Custody, reactor::Reactor, report::Report, requests::Requests, sacrifice::Sacrifice,
+    crew::Crew, custody::Custody, messages::Mail, reactor::Reactor, report::Report, sacrifice::Sacrifice,
     signals::Signals,
 };
 use crate::{
@@ -81,11 +81,7 @@ pub struct Master {
     seats: Seats,
     buffer: Buffer,
     events: VecDeque<Event>,
-    /// The weight of the messages among them, and among those that are to be.
-    laden: usize,
-    requests: Requests,
-    /// Workers for whom a message is held.
-    holding: Vec<WorkerId>,
+    mail: Mail,
     /// The program has asked for the descriptor.
     is_watched: Cell<bool>,
     /// The last `dispatch` stopped before all was done.
@@ -146,9 +142,7 @@ impl Master {
             seats,
             buffer: Buffer::default(),
             events: VecDeque::new(),
-            laden: 0,
-            requests: Requests::new(),
-            holding: Vec::new(),
+            mail: Mail::new(),
             is_watched: Cell::new(false),
             unfinished: false,
             end: End::NotYet,

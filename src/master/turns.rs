@@ -14,7 +14,7 @@ impl Master {
     /// events.
     ///
     /// **Errors**: once the cluster has ended and all events were taken, the reason, once: no worker ever became ready
-    /// ([`is_never_ready`](Error::is_never_ready)), restarting was given up ([`is_gave_up`](Error::is_gave_up)),
+    /// ([`is_never_ready`](crate::Error::is_never_ready)), restarting was given up ([`is_gave_up`](crate::Error::is_gave_up)),
     /// workers that may not be restarted ended badly. Before that, only if the operating system refuses the master's
     /// own descriptors.
     ///
@@ -114,7 +114,7 @@ impl Master {
     }
 
     fn pop_event(&mut self) -> Option<Event> {
-        self.events.pop_front().inspect(|event| self.laden -= weight(event))
+        self.events.pop_front().inspect(|event| self.mail.laden -= weight(event))
     }
 
     /// When there is none left, the program has said what it had to say, and a cluster without workers ends.

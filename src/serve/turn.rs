@@ -21,6 +21,7 @@ use crate::{
     event::{Address, Message},
     id::{RequestId, Slot, WorkerId},
     scoreboard::{self, Row},
+    wire::Purpose,
     worker::{Worker, WorkerHandle},
 };
 
@@ -144,14 +145,14 @@ impl Turn<'_> {
     ///
     /// **Errors**: as there.
     pub fn send(&self, message: impl Into<Message>) -> Result<()> {
-        self.hub.handle.send(message)
+        self.hub.handle.say_at(self.hub.clock.ns, Purpose::Plain, message.into())
     }
 
     /// Replies to the master, see [`Worker::reply`].
     ///
     /// **Errors**: as there.
     pub fn reply(&self, to: RequestId, message: impl Into<Message>) -> Result<()> {
-        self.hub.handle.reply(to, message)
+        self.hub.handle.say_at(self.hub.clock.ns, Purpose::Reply(to), message.into())
     }
 
     /// "I am leaving", see [`Worker::disconnect`]: the worker drains, and `serve` returns after that.
@@ -234,18 +235,21 @@ pub(super) struct Clock {
     /// The same in the nanoseconds of the scoreboard.
     started_ns: u64,
     pub(super) now: Instant,
+    /// When the turn began, in the nanoseconds of the scoreboard.
+    pub(super) ns: u64,
     pub(super) ms: u64,
 }
 
 impl Clock {
     fn new(now: Instant, now_ns: u64) -> Self {
-        Self { started: now, started_ns: now_ns, now, ms: 0 }
+        Self { started: now, started_ns: now_ns, now, ns: now_ns, ms: 0 }
     }
 
     /// `now`: what the scoreboard says of the beginning of the turn; the clock is not read again.
     pub(super) fn turn(&mut self, now: u64) {
         let passed = now.saturating_sub(self.started_ns);
         self.now = self.started + Duration::from_nanos(passed);
+        self.ns = now;
         self.ms = passed / 1_000_000;
     }
 

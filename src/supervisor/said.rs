@@ -1,16 +1,27 @@
 //! What workers and program say to each other passes through here for its place among the other events.
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use super::{Action, Supervisor};
 use crate::{event::Event, id::WorkerId};
 
 impl Supervisor {
-    /// The worker has said something to the program. Nothing is taken of `events` once its channel is closed.
-    pub(crate) fn handle_said(&mut self, now: Instant, id: WorkerId, events: impl IntoIterator<Item = Event>) {
+    /// The worker has said something to the program. Nothing is taken of `events` once its channel is closed. They go to
+    /// `program` at once, unless others must go before them.
+    pub(crate) fn handle_said(
+        &mut self,
+        now: Instant,
+        id: WorkerId,
+        events: impl Iterator<Item = Event>,
+        program: &mut VecDeque<Event>,
+    ) {
         let Some(index) = self.hear(now, id) else { return };
         self.came_online(now, index);
-        events.into_iter().for_each(|event| self.emit(event));
+        if self.actions.is_empty() {
+            program.extend(events);
+        } else {
+            events.for_each(|event| self.emit(event));
+        }
     }
 
     /// An event of the master's own takes its place among the others.

@@ -141,6 +141,7 @@ impl Control {
 
     /// Reads what has come; never blocks.
     pub(super) fn turn(&self) -> Result<()> {
+        self.send_if_due();
         self.take_turn(false)
     }
 
@@ -148,7 +149,6 @@ impl Control {
     fn take_turn(&self, looks: bool) -> Result<()> {
         self.check_process()?;
         self.turns.store(true, Ordering::Relaxed);
-        self.send_if_due();
         let mut link = self.link();
         let draining = self.seat.is_draining();
         // A signal may have rung it.
@@ -171,17 +171,18 @@ impl Control {
     /// As `turn`, but only if something is known to have come, so that a busy loop pays a few loads for it and no
     /// system call.
     pub(super) fn turn_if_due(&self) -> Result<()> {
+        self.send_if_due();
         self.take_turn_if_due(false)
     }
 
-    /// As `turn_if_due`, for a loop that calls `remind` before it sleeps.
-    pub(super) fn look(&self) -> Result<()> {
+    /// As `turn_if_due`, for a loop that calls `remind` before it sleeps. `now` in nanoseconds.
+    pub(super) fn look(&self, now: u64) -> Result<()> {
+        self.send_if_due_at(now);
         self.take_turn_if_due(true)
     }
 
     fn take_turn_if_due(&self, looks: bool) -> Result<()> {
         self.turns.store(true, Ordering::Relaxed);
-        self.send_if_due();
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
         let rings = self.bell.is_due();

@@ -100,8 +100,13 @@ impl WorkerHandle {
     }
 
     fn say(&self, purpose: Purpose, message: Message) -> Result<()> {
+        self.say_at(now(), purpose, message)
+    }
+
+    /// For a loop that knows the time, in nanoseconds of the scoreboard's clock.
+    pub(crate) fn say_at(&self, now: u64, purpose: Purpose, message: Message) -> Result<()> {
         match self.control() {
-            Some(control) => control.say(purpose, message),
+            Some(control) => control.say_at(now, purpose, message),
             None => Err(gone("sending to the master: the worker has left").with_message(message)),
         }
     }
@@ -109,6 +114,10 @@ impl WorkerHandle {
 
 impl Control {
     fn say(&self, purpose: Purpose, message: Message) -> Result<()> {
+        self.say_at(now(), purpose, message)
+    }
+
+    fn say_at(&self, now: u64, purpose: Purpose, message: Message) -> Result<()> {
         if let Err(error) = self.check_process() {
             return Err(error.with_message(message));
         }
@@ -118,7 +127,7 @@ impl Control {
             Peer::Gone => return Err(gone("sending to the master").with_message(message)),
             Peer::Nobody { .. } => return Ok(()),
         };
-        let said = channel.say(format_args!("sending to the master"), now(), purpose, message);
+        let said = channel.say(format_args!("sending to the master"), now, purpose, message);
         self.hold(&mut link);
         self.watch_peer(&link)?;
         said
@@ -150,7 +159,7 @@ impl Control {
             let mut link = self.link();
             if let Peer::Master { channel, .. } = &mut link.peer {
                 // That the master is gone is heard elsewhere.
-                let _ = channel.end_turn(now());
+                let _ = channel.end_turn(now);
             }
             self.watch_or_say(&link);
         }
@@ -158,12 +167,16 @@ impl Control {
 
     /// One relaxed load if nothing is held, and a look at the clock if something is.
     pub(super) fn send_if_due(&self) {
-        let held_until = self.held_until.load(Ordering::Relaxed);
-        if held_until == NOTHING || now() < held_until {
+        if self.held_until.load(Ordering::Relaxed) != NOTHING {
+            self.send_if_due_at(now());
+        }
+    }
+
+    pub(super) fn send_if_due_at(&self, now: u64) {
+        if now < self.held_until.load(Ordering::Relaxed) {
             return;
         }
         let mut link = self.link();
-        let now = now();
         if let Peer::Master { channel, .. } = &mut link.peer {
             if channel.due().is_some_and(|due| due <= now) {
                 let _ = channel.send_due(now);

@@ -289,7 +289,7 @@ impl Worker {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(error) => return Err(error),
         }
-        self.control.look()?;
+        self.control.look(now)?;
         Ok(now)
     }
 

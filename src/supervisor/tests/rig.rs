@@ -1,6 +1,8 @@
 //! One supervisor under the referee's eyes, with a clock that the test moves.
 
 use std::{
+    collections::VecDeque,
+    iter,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -46,6 +48,8 @@ pub(super) struct Rig<K> {
     pub(super) events: Vec<Event>,
     pub(super) outcome: Option<Outcome>,
     supervisor: Supervisor,
+    /// Events that had not to wait for others.
+    said: VecDeque<Event>,
     referee: Referee,
     base: Instant,
     /// Prints every input and action.
@@ -64,6 +68,7 @@ impl<K: Kernel> Rig<K> {
             events: Vec::new(),
             outcome: None,
             supervisor: Supervisor::new(settings.clone(), MASTER, addresses.clone(), seed),
+            said: VecDeque::new(),
             referee: Referee::new(settings, addresses, base),
             base,
             trace: false,
@@ -137,6 +142,7 @@ impl<K: Kernel> Rig<K> {
     fn changes_what_it_must(&mut self, input: Input) -> Verdict {
         self.referee.input(self.now, &input);
         let answer = self.hand_in(input);
+        self.pass_on()?;
         if input != Input::Fork {
             return answer.map(drop).map_err(|error| format!("{input:?} was refused: {error}"));
         }
@@ -165,7 +171,7 @@ impl<K: Kernel> Rig<K> {
                 let info = supervisor.workers().find(|info| info.id == id);
                 let (slot, pid) = info.map_or((Slot::ZERO, 0), |info| (info.slot, info.pid));
                 let message = Event::Message { worker: WorkerRef { slot, id, pid }, message: "".into() };
-                supervisor.handle_said(now, id, [message]);
+                supervisor.handle_said(now, id, iter::once(message), &mut self.said);
             }
             Input::Leaving(id) => supervisor.handle_leaving(now, id),
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
@@ -183,7 +189,7 @@ impl<K: Kernel> Rig<K> {
         let before = (self.supervisor.poll_timeout(), self.workers(), self.supervisor.actions.len());
         let answer = self.hand_in(input);
         let after = (self.supervisor.poll_timeout(), self.workers(), self.supervisor.actions.len());
-        if before != after {
+        if before != after || !self.said.is_empty() {
             return Err(format!("{input:?} is about nothing that lives and changed something"));
         }
         match (input, answer) {
@@ -196,6 +202,7 @@ impl<K: Kernel> Rig<K> {
     }
 
     fn perform(&mut self) -> Verdict {
+        self.pass_on()?;
         while let Some(action) = self.supervisor.poll_action() {
             self.say(&action);
             self.referee.action(self.now, &action)?;
@@ -208,6 +215,17 @@ impl<K: Kernel> Rig<K> {
             }
             for answer in answers {
                 self.feed(answer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self) -> Verdict {
+        while let Some(event) = self.said.pop_front() {
+            let action = Action::Emit(event);
+            self.referee.action(self.now, &action)?;
+            if let Action::Emit(event) = action {
+                self.events.push(event);
             }
         }
         Ok(())
