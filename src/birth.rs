@@ -17,12 +17,14 @@ pub(crate) struct Birth {
     pub(crate) master: u32,
     pub(crate) channel: Channel,
     pub(crate) seat: Seat,
-    pub(crate) binds: Arc<[Bind]>,
+    /// By place; `None`: removed.
+    pub(crate) binds: Arc<[Option<Bind>]>,
     /// The user that owns the claims.
     pub(crate) owner: u32,
     /// The master keeps duplicates of the worker's sockets.
     pub(crate) custody: bool,
-    /// Sockets of an earlier worker of this slot, by the place of their address in `binds`.
+    /// Sockets of an earlier worker of this slot, and those that all workers share, by the place of their address in
+    /// `binds`.
     pub(crate) doors: Vec<(usize, Owned)>,
     pub(crate) drain_timeout: Duration,
 }

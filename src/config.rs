@@ -9,7 +9,7 @@ mod listen;
 mod settings;
 mod unix;
 
-pub(crate) use bind::{Bind, Wanted, resolve};
+pub(crate) use bind::{Bind, Wanted, resolve, resolve_beside};
 pub use listen::Listen;
 pub(crate) use settings::{Backoff, FOR_EVER, Intensity, Settings};
 

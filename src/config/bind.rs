@@ -56,7 +56,7 @@ pub(crate) fn resolve(addresses: Vec<Listen>) -> Result<Vec<Wanted>, Vec<String>
     let mut problems = Vec::new();
     let mut binds: Vec<Bind> = Vec::new();
     for listen in &addresses {
-        match bind(listen, &addresses) {
+        match bind(listen, |at| is_beside_v4(at, addresses.iter().filter_map(Listen::ip))) {
             Ok(bind) => {
                 problems.extend(binds.iter().filter_map(|earlier| conflict(earlier, &bind)));
                 binds.push(bind);
@@ -71,7 +71,22 @@ pub(crate) fn resolve(addresses: Vec<Listen>) -> Result<Vec<Wanted>, Vec<String>
     wanted.collect::<Result<_, String>>().map_err(|problem| vec![problem])
 }
 
-fn bind(listen: &Listen, all: &[Listen]) -> Result<Bind, String> {
+/// One address more, beside those that are there.
+///
+/// **Errors**: what is wrong with it, or which of the others is in its way.
+pub(crate) fn resolve_beside<'a>(
+    listen: Listen,
+    others: impl Iterator<Item = &'a Bind> + Clone,
+) -> Result<Wanted, String> {
+    let bind = bind(&listen, |at| is_beside_v4(at, others.clone().filter_map(Bind::ip)))?;
+    match others.clone().find_map(|other| conflict(other, &bind)) {
+        Some(problem) => Err(problem),
+        None => Ok(Wanted { bind, given: given(listen)? }),
+    }
+}
+
+/// `beside_v4`: whether such an IPv6 address has to leave IPv4 to another one.
+fn bind(listen: &Listen, beside_v4: impl Fn(SocketAddr) -> bool) -> Result<Bind, String> {
     let text = &listen.text;
     let (at, v6_only) = match &listen.at {
         At::Unknown => {
@@ -80,7 +95,7 @@ fn bind(listen: &Listen, all: &[Listen]) -> Result<Bind, String> {
                  unix:PATH"
             ));
         }
-        At::Ip(at) => (Endpoint::Ip(*at), at.is_ipv6() && (listen.v6_only || is_beside_v4(*at, all))),
+        At::Ip(at) => (Endpoint::Ip(*at), at.is_ipv6() && (listen.v6_only || beside_v4(*at))),
         At::Unix(name) => {
             unix::check(name)?;
             (name.clone(), false)
@@ -88,7 +103,10 @@ fn bind(listen: &Listen, all: &[Listen]) -> Result<Bind, String> {
         At::Given(socket) => given::address(socket.as_fd()).map_err(|problem| format!("{text} {problem}"))?,
     };
     applies(listen, &at)?;
-    let name = match (&listen.name, &listen.at) {
+    let name: Arc<str> = match (&listen.name, &listen.at) {
+        (Some(name), _) if name.len() > NAME_MAX => {
+            return Err(format!("the name of {text:?} is {} bytes long, {NAME_MAX} are enough", name.len()));
+        }
         (Some(name), _) => name.as_str().into(),
         (None, At::Given(_)) => at.to_string().into(),
         (None, At::Unknown | At::Ip(_) | At::Unix(_)) => text.as_str().into(),
@@ -155,13 +173,10 @@ fn whole_seconds(time: Duration) -> i32 {
 }
 
 /// An address of the cluster is the IPv4 wildcard at the same port.
-fn is_beside_v4(v6: SocketAddr, all: &[Listen]) -> bool {
-    all.iter().any(|other| match other.at {
-        At::Ip(v4) => {
-            let wildcards = v4.is_ipv4() && v4.ip().is_unspecified() && v6.ip().is_unspecified();
-            wildcards && v4.port() == v6.port() && v4.port() != 0
-        }
-        At::Unknown | At::Unix(_) | At::Given(_) => false,
+fn is_beside_v4(v6: SocketAddr, all: impl IntoIterator<Item = SocketAddr>) -> bool {
+    all.into_iter().any(|v4| {
+        let wildcards = v4.is_ipv4() && v4.ip().is_unspecified() && v6.ip().is_unspecified();
+        wildcards && v4.port() == v6.port() && v4.port() != 0
     })
 }
 
@@ -199,6 +214,9 @@ fn overlap(a: &Bind, b: &Bind) -> bool {
 fn canonical(at: SocketAddr) -> SocketAddr {
     if at.ip().to_canonical().is_ipv4() { SocketAddr::new(at.ip().to_canonical(), at.port()) } else { at }
 }
+
+/// Bytes: what is said of an address fits into one packet of the channel.
+const NAME_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -273,6 +291,19 @@ mod tests {
         let at = socket.local_addr().unwrap();
         let twice = [Listen::fd(socket), Listen::from(at)];
         assert!(resolved(twice).unwrap_err()[0].contains(&format!("{at} is given twice")));
+    }
+
+    #[test]
+    fn an_address_that_comes_later_keeps_the_same_rules() {
+        let there =
+            resolved(["0.0.0.0:80".into(), Listen::from("127.0.0.1:0").name("x"), "unix:/run/a".into()]).unwrap();
+        let beside = |listen: Listen| resolve_beside(listen, there.iter()).map(|wanted| wanted.bind);
+        assert!(beside("[::]:80".into()).unwrap().v6_only);
+        assert!(beside("1.2.3.4:80".into()).unwrap_err().contains("overlap"));
+        assert!(beside(Listen::from("1.2.3.4:81").name("x")).unwrap_err().contains("two addresses are called"));
+        assert!(beside("unix:/run/a".into()).unwrap_err().contains("is given twice"));
+        assert!(beside("nonsense".into()).unwrap_err().contains("is not an address"));
+        assert!(beside(Listen::from("1.2.3.4:81").name(&"x".repeat(1025))).unwrap_err().contains("1025 bytes"));
     }
 
     #[test]

@@ -80,6 +80,14 @@ impl Listen {
         }
     }
 
+    /// As it was given: port 0 is 0.
+    pub(super) fn ip(&self) -> Option<SocketAddr> {
+        match self.at {
+            At::Ip(at) => Some(at),
+            At::Unknown | At::Unix(_) | At::Given(_) => None,
+        }
+    }
+
     /// A Unix-domain stream socket, which the master binds and all workers accept on: by
     /// [`Worker::unix`](crate::Worker::unix), or in the managed loop ([`Worker::serve`](crate::Worker::serve)). A path
     /// with a NUL byte in front is an abstract name.

@@ -28,6 +28,15 @@ impl Endpoint {
         }
     }
 
+    /// The reverse of `unix`; nothing for an IP address.
+    pub(crate) fn unix_name(&self) -> Vec<u8> {
+        match self {
+            Self::Ip(_) => Vec::new(),
+            Self::Path(path) => path.as_os_str().as_bytes().to_vec(),
+            Self::Abstract(name) => [&[0], &name[..]].concat(),
+        }
+    }
+
     pub(crate) fn is_unix(&self) -> bool {
         match self {
             Self::Ip(_) => false,

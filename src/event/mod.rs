@@ -26,9 +26,10 @@ use crate::{
 /// What happened in the cluster; pulled with [`Master::next_event`](crate::Master::next_event) or
 /// [`Master::wait`](crate::Master::wait), or handed to the closure of [`Cluster::run_with`](crate::Cluster::run_with).
 ///
-/// **Order** per worker: `Fork` < `Online` < `Listening`* < `Ready` < `Disconnect` < `Exit`. A worker that dies early
-/// skips steps, but the last two come exactly once for every `Fork`. What it sends comes between `Online` and
-/// `Disconnect`, in its order, its messages among its steps; what it sent before it died comes, too.
+/// **Order** per worker: `Fork` < `Online` < `Listening`* < `Ready` < `Disconnect` < `Exit`; `Listening` at an address
+/// that was added while the worker ran may come after `Ready`. A worker that dies early skips steps, but the last two
+/// come exactly once for every `Fork`. What it sends comes between `Online` and `Disconnect`, in its order, its
+/// messages among its steps; what it sent before it died comes, too.
 ///
 /// ```no_run
 /// use mio_cluster::{Cluster, Event};
@@ -302,6 +303,13 @@ pub enum WorkerEvent {
     Writable,
     /// Open log files anew: they were rotated.
     ReopenLogs,
+    /// The cluster has one address more, of this name, by [`Master::add_address`](crate::Master::add_address). Listen
+    /// there by [`Worker::listen_on`](crate::Worker::listen_on) or [`Worker::unix_on`](crate::Worker::unix_on), if this
+    /// worker is to. In [`Worker::serve`](crate::Worker::serve) it listens already.
+    AddressAdded(String),
+    /// The cluster has one address less, by [`Master::remove_address`](crate::Master::remove_address). A listener there
+    /// accepts whoever waits, then says `WouldBlock` for ever: drop it. The master shuts what is left a second later.
+    AddressRemoved(String),
     /// The master's end of the channel is closed. With fork the worker is killed along with its master, so this is
     /// seldom seen.
     MasterGone,

@@ -18,6 +18,7 @@ use crate::{
     supervisor::{Action, Outcome, SpawnFailure, Surrender, Why},
     sys::{
         fork::{Forked, Refused},
+        owned::Owned,
         pidfd::PidFd,
     },
     wire::Frame,
@@ -114,7 +115,7 @@ impl Master {
             binds: Arc::clone(self.ports.binds()),
             owner: self.ports.owner(),
             custody: self.custody.is_on(),
-            doors: [self.custody.inheritance(slot), self.ports.inheritance()].into_iter().flatten().collect(),
+            doors: self.doors_of(slot),
             drain_timeout: self.drain_timeout,
         };
         // Never dropped: its place is the master's.
@@ -128,6 +129,12 @@ impl Master {
             std::mem::forget(panic);
             101
         }))
+    }
+
+    /// In the child: what it finds open. A socket whose address is gone is left to those who still have it.
+    fn doors_of(&mut self, slot: Slot) -> Vec<(usize, Owned)> {
+        let doors = [self.custody.inheritance(slot), self.ports.inheritance()].into_iter().flatten();
+        doors.filter(|(place, _)| !self.ports.is_removed(*place)).collect()
     }
 
     /// Watches the new child; if that fails it must not live unwatched.
@@ -194,11 +201,11 @@ impl Master {
     }
 
     pub(super) fn gave_up(&self, slot: Slot, address: usize, why: Surrender, shut: io::Result<Option<u32>>) {
-        let at = &self.ports.addresses()[address];
+        let at = self.ports.address_at(address);
         match shut {
             Ok(Some(waiting)) => {
                 self.seats.add_reset(slot, waiting);
-                self.report.gave_up(slot, at, why, waiting);
+                self.report.gave_up(slot, &at, why, waiting);
             }
             Ok(None) => {}
             Err(error) => log::error!(target: TARGET, "shutting the socket of slot {slot} at {at}: {error}"),
@@ -215,8 +222,8 @@ impl Master {
         self.events.push_back(event);
     }
 
-    /// In the child: those of messages that the program has not taken yet are the master's. Only read, as memory that is
-    /// written must be copied.
+    /// In the child: those of messages that the program has not taken yet are the master's. Only read, as memory that
+    /// is written must be copied.
     fn forget_descriptors(&mut self) {
         let queued = self.supervisor.events_mut().chain(&mut self.events);
         for event in queued {

@@ -1,8 +1,12 @@
 //! The master's handles on its worker processes.
 
-use std::{collections::BTreeMap, io, os::fd::BorrowedFd};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    os::fd::BorrowedFd,
+};
 
-use super::TARGET;
+use super::{TARGET, addresses::News};
 use crate::{
     channel::Channel,
     event::{ExitStatus, WorkerRef},
@@ -26,11 +30,22 @@ pub(super) struct Child {
     pub(super) awaits_room: bool,
     /// It has sent something that is no frame; said once.
     pub(super) garbles: bool,
+    /// What it has yet to be told of addresses.
+    pub(super) news: VecDeque<News>,
 }
 
 impl Child {
     pub(super) fn new(slot: Slot, pid: u32, pidfd: PidFd, channel: Channel, seat: Seat) -> Self {
-        Self { slot, pid, pidfd, seat, channel: Some(channel), awaits_room: false, garbles: false }
+        Self {
+            slot,
+            pid,
+            pidfd,
+            seat,
+            channel: Some(channel),
+            awaits_room: false,
+            garbles: false,
+            news: VecDeque::new(),
+        }
     }
 
     pub(super) fn slot(&self) -> Slot {

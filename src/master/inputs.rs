@@ -110,7 +110,12 @@ impl Master {
             Frame::Closed { address } => self.supervisor.handle_closed(now, id, usize::from(address)),
             Frame::Message { purpose, bytes } => self.hear_message(now, id, purpose, bytes, descriptors, announced),
             Frame::Batch { messages } => self.hear_messages(now, id, messages),
-            Frame::Granted { .. } | Frame::Refused { .. } | Frame::Drain { .. } | Frame::ReopenLogs => {
+            Frame::Granted { .. }
+            | Frame::Refused { .. }
+            | Frame::Drain { .. }
+            | Frame::ReopenLogs
+            | Frame::AddressAdded { .. }
+            | Frame::AddressRemoved { .. } => {
                 self.garbled(id, "a statement that only a master makes");
             }
         }
@@ -124,7 +129,11 @@ impl Master {
         if !self.custody.is_on() {
             return self.garbled(id, "a socket, which this cluster leaves to its workers");
         }
-        let Some(bind) = self.ports.binds().get(address) else { return self.no_such_address(id, index) };
+        if self.ports.is_removed(address) {
+            let reason = format!("listening on {}: the address was removed meanwhile", self.ports.address_at(address));
+            return self.answer(id, &Frame::Refused { address: index, lost: false, reason });
+        }
+        let Some(bind) = self.ports.bind(address) else { return self.no_such_address(id, index) };
         if bind.shared {
             return self.garbled(id, "a socket of its own for an address that all share");
         }
@@ -146,7 +155,9 @@ impl Master {
 
     /// The worker accepts on the socket that all share, or has opened one itself and keeps it to itself.
     fn opened(&mut self, now: Instant, id: WorkerId, index: u16) {
-        match self.ports.binds().get(usize::from(index)).map(|bind| bind.shared) {
+        match self.ports.bind(usize::from(index)).map(|bind| bind.shared) {
+            // It will hear of that.
+            None if self.ports.is_removed(index.into()) => {}
             None => self.no_such_address(id, index),
             Some(false) if self.custody.is_on() => {
                 self.garbled(id, "that it keeps a socket to itself, which this cluster does not allow");
@@ -179,6 +190,8 @@ impl Master {
         if let Err(error) = channel.flush() {
             log::debug!(target: TARGET, "telling worker {id}: {error}");
         }
+        self.tell_addresses(id);
+        let Some(channel) = self.crew.get_mut(&id).and_then(|child| child.channel.as_mut()) else { return };
         if channel.has_room_again() {
             if let Some(worker) = self.crew.get(&id).map(|child| child.worker(id)) {
                 self.supervisor.announce(Event::Writable(worker));

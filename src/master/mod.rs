@@ -6,6 +6,7 @@
 //! `before_fork` hook.
 
 mod actions;
+mod addresses;
 mod crew;
 mod custody;
 mod inputs;
@@ -215,7 +216,8 @@ impl Master {
         }
     }
 
-    /// The cluster's addresses with their real ports, in the order of the builder.
+    /// The cluster's addresses with their real ports, in the order of the builder; those that were
+    /// [added](Self::add_address) later come behind, those that were removed are gone.
     pub fn addresses(&self) -> &[Address] {
         self.ports.addresses()
     }

@@ -1,6 +1,11 @@
-//! All addresses of one cluster.
+//! All addresses of one cluster, by place. A place is never given twice: what was said of an address that is gone
+//! cannot be taken for one that came later.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+};
 
 use nix::unistd::geteuid;
 
@@ -14,16 +19,24 @@ use crate::{
 
 /// The claims, and what is known of them even after they were given back.
 pub(crate) struct Ports {
-    claims: Vec<Held>,
-    binds: Arc<[Bind]>,
+    places: Vec<Place>,
+    /// Of those that are there; what workers are born with.
+    binds: Arc<[Option<Bind>]>,
     addresses: Vec<Address>,
     owner: u32,
+}
+
+struct Place {
+    bind: Bind,
+    /// `None` once it was given back.
+    held: Option<Held>,
+    is_removed: bool,
 }
 
 /// What the master has of an address.
 enum Held {
     /// Workers bind beside it.
-    Own(Claim),
+    Own { _claim: Claim },
     /// Workers accept on it.
     Shared(Shared),
 }
@@ -31,19 +44,59 @@ enum Held {
 impl Ports {
     /// Claims all or none.
     pub(crate) fn claim(wanted: Vec<Wanted>) -> Result<Self> {
-        let claims = wanted.into_iter().map(Held::take).collect::<Result<Vec<Held>>>()?;
-        let binds: Arc<[Bind]> = claims.iter().map(|claim| claim.bind().clone()).collect();
-        let addresses = binds.iter().map(Bind::address).collect();
-        Ok(Self { claims, binds, addresses, owner: geteuid().as_raw() })
+        let places = wanted.into_iter().map(Place::take).collect::<Result<Vec<Place>>>()?;
+        let mut this = Self { places, binds: [].into(), addresses: Vec::new(), owner: geteuid().as_raw() };
+        this.list();
+        Ok(this)
     }
 
-    /// With the real ports.
-    pub(crate) fn binds(&self) -> &Arc<[Bind]> {
+    /// One more; returns its place.
+    pub(crate) fn add(&mut self, wanted: Wanted) -> Result<usize> {
+        self.places.push(Place::take(wanted)?);
+        self.list();
+        Ok(self.places.len() - 1)
+    }
+
+    /// Gives the address back, along with the file of a Unix socket: nobody new comes to the master's own socket. What
+    /// workers have of it they close themselves.
+    pub(crate) fn remove(&mut self, place: usize) {
+        self.refuse_at(place);
+        self.places[place].is_removed = true;
+        self.places[place].held = None;
+        self.list();
+    }
+
+    /// By place, with the real ports.
+    pub(crate) fn binds(&self) -> &Arc<[Option<Bind>]> {
         &self.binds
     }
 
+    /// Where the next one will be.
+    pub(crate) fn next_place(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn bind(&self, place: usize) -> Option<&Bind> {
+        self.binds.get(place)?.as_ref()
+    }
+
+    pub(crate) fn place_called(&self, name: &str) -> Option<usize> {
+        self.binds.iter().position(|bind| bind.as_ref().is_some_and(|bind| &*bind.name == name))
+    }
+
+    /// It was there once, and is there no more.
+    pub(crate) fn is_removed(&self, place: usize) -> bool {
+        self.places.get(place).is_some_and(|place| place.is_removed)
+    }
+
+    /// Those that are there.
     pub(crate) fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// Of a place that has ever been given.
+    pub(crate) fn address_at(&self, place: usize) -> Address {
+        self.places[place].bind.address()
     }
 
     /// The user whose sockets may bind beside the claims.
@@ -51,71 +104,76 @@ impl Ports {
         self.owner
     }
 
-    /// In the child: the sockets that all workers accept on, by address. All else is the master's.
+    /// The socket that all workers accept on, if there is one at this place.
+    pub(crate) fn socket(&self, place: usize) -> Option<BorrowedFd<'_>> {
+        self.shared_at(place)?.socket().map(AsFd::as_fd)
+    }
+
+    /// In the child: the sockets that all workers accept on, by place. All else is the master's.
     pub(crate) fn inheritance(&mut self) -> Vec<(usize, Owned)> {
-        let sockets = self.claims.iter_mut().enumerate();
-        sockets.filter_map(|(address, claim)| Some((address, claim.shared_mut()?.inherit()?))).collect()
+        let mut sockets = Vec::new();
+        for (number, place) in self.places.iter_mut().enumerate() {
+            if let Some(Held::Shared(shared)) = &mut place.held {
+                sockets.extend(shared.inherit().map(|socket| (number, socket)));
+            }
+        }
+        sockets
     }
 
     /// The same for a worker of this process, as duplicates.
     pub(crate) fn duplicates(&self) -> Result<Vec<(usize, Owned)>> {
         let mut sockets = Vec::new();
-        for (address, shared) in self.shared() {
+        for place in 0..self.places.len() {
+            let Some(shared) = self.shared_at(place) else { continue };
             let step = |error| Error::system(format!("duplicating the socket of {}", shared.bind().at), error);
-            sockets.extend(shared.duplicate().map_err(step)?.map(|socket| (address, socket)));
+            sockets.extend(shared.duplicate().map_err(step)?.map(|socket| (place, socket)));
         }
         Ok(sockets)
     }
 
     /// The cluster stops: whoever connects to a shared socket of its own from now on is refused.
     pub(crate) fn refuse(&self) {
-        for (_, shared) in self.shared() {
-            match shared.refuse() {
-                Ok(()) => {}
-                // Refused before.
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-                Err(error) => log::error!(target: TARGET, "shutting the socket of {}: {error}", shared.bind().at),
-            }
-        }
+        (0..self.places.len()).for_each(|place| self.refuse_at(place));
     }
 
     /// The ports are free once the workers' sockets are closed, too.
     pub(crate) fn give_back(&mut self) {
-        self.claims.clear();
+        self.places.iter_mut().for_each(|place| place.held = None);
     }
 
-    fn shared(&self) -> impl Iterator<Item = (usize, &Shared)> {
-        self.claims.iter().enumerate().filter_map(|(address, claim)| Some((address, claim.shared()?)))
+    fn refuse_at(&self, place: usize) {
+        let Some(shared) = self.shared_at(place) else { return };
+        match shared.refuse() {
+            Ok(()) => {}
+            // Refused before.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) => log::error!(target: TARGET, "shutting the socket of {}: {error}", shared.bind().at),
+        }
+    }
+
+    fn shared_at(&self, place: usize) -> Option<&Shared> {
+        match &self.places.get(place)?.held {
+            Some(Held::Shared(shared)) => Some(shared),
+            Some(Held::Own { .. }) | None => None,
+        }
+    }
+
+    fn list(&mut self) {
+        let binds = self.places.iter().map(|place| (!place.is_removed).then(|| place.bind.clone()));
+        self.binds = binds.collect();
+        self.addresses = self.binds.iter().flatten().map(Bind::address).collect();
     }
 }
 
-impl Held {
+impl Place {
     fn take(wanted: Wanted) -> Result<Self> {
-        if wanted.bind.shared {
-            Shared::take(wanted).map(Self::Shared)
+        let (bind, held) = if wanted.bind.shared {
+            let shared = Shared::take(wanted)?;
+            (shared.bind().clone(), Held::Shared(shared))
         } else {
-            Claim::take(&wanted.bind).map(Self::Own)
-        }
-    }
-
-    fn bind(&self) -> &Bind {
-        match self {
-            Self::Own(claim) => claim.bind(),
-            Self::Shared(shared) => shared.bind(),
-        }
-    }
-
-    fn shared(&self) -> Option<&Shared> {
-        match self {
-            Self::Own(_) => None,
-            Self::Shared(shared) => Some(shared),
-        }
-    }
-
-    fn shared_mut(&mut self) -> Option<&mut Shared> {
-        match self {
-            Self::Own(_) => None,
-            Self::Shared(shared) => Some(shared),
-        }
+            let claim = Claim::take(&wanted.bind)?;
+            (claim.bind().clone(), Held::Own { _claim: claim })
+        };
+        Ok(Self { bind, held: Some(held), is_removed: false })
     }
 }

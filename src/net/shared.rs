@@ -8,12 +8,12 @@
 //! queue. Only sockets of others, which are never shut, are TCP.)
 
 use std::{
+    ffi::OsStr,
     io,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::Path,
 };
 
 use nix::{
@@ -62,6 +62,10 @@ impl Shared {
         &self.bind
     }
 
+    pub(crate) fn socket(&self) -> Option<&Owned> {
+        self.socket.as_ref()
+    }
+
     /// In the child: the socket, for the worker.
     pub(crate) fn inherit(&mut self) -> Option<Owned> {
         self.socket.take()
@@ -94,11 +98,7 @@ pub(super) fn unix_socket(mode: Option<Mode>) -> io::Result<Socket> {
 pub(super) fn sockaddr(at: &Endpoint) -> io::Result<SockAddr> {
     match at {
         Endpoint::Ip(at) => Ok((*at).into()),
-        Endpoint::Path(path) => SockAddr::unix(path),
-        Endpoint::Abstract(name) => {
-            let name = [&[0], &name[..]].concat();
-            SockAddr::unix(Path::new(std::ffi::OsStr::from_bytes(&name)))
-        }
+        Endpoint::Path(_) | Endpoint::Abstract(_) => SockAddr::unix(OsStr::from_bytes(&at.unix_name())),
     }
 }
 

@@ -40,14 +40,16 @@ use crate::{event::Address, id::Slot};
 #[derive(Clone)]
 pub struct Scoreboard {
     table: Arc<Table>,
-    addresses: Arc<[Address]>,
+    /// By place; `None`: removed. Each process's own copy, too.
+    addresses: Arc<Mutex<Vec<Option<Address>>>>,
     /// Of processes that have ended, by slot; plain numbers, each process's own copy.
     ended: Arc<Mutex<BTreeMap<Slot, Totals>>>,
 }
 
 impl Scoreboard {
     pub(super) fn new(table: Table, addresses: &[Address]) -> Self {
-        Self { table: Arc::new(table), addresses: addresses.into(), ended: Arc::default() }
+        let addresses = addresses.iter().cloned().map(Some).collect();
+        Self { table: Arc::new(table), addresses: Arc::new(Mutex::new(addresses)), ended: Arc::default() }
     }
 
     /// The live worker processes, in the order of their slots.
@@ -76,11 +78,14 @@ impl Scoreboard {
         total
     }
 
-    /// Per slot, in the order of the builder's addresses, what happens there; slots that never had a worker are left
-    /// out.
+    /// Per slot what happens at each address, in the order of the builder, later ones behind; slots that never had a
+    /// worker and addresses that were removed are left out.
     pub fn doors(&self) -> Vec<DoorStats> {
-        let slots = self.slots();
-        slots.iter().flat_map(|(slot, _)| (0..self.addresses.len()).map(|address| self.door(*slot, address))).collect()
+        let (slots, addresses) = (self.slots(), self.addresses().clone());
+        let places: Vec<_> =
+            addresses.iter().enumerate().filter_map(|(place, at)| Some((place, at.as_ref()?))).collect();
+        let door = |slot| places.iter().map(move |&(place, at)| self.door(slot, place, at));
+        slots.iter().flat_map(|(slot, _)| door(*slot)).collect()
     }
 
     pub(super) fn table(&self) -> &Arc<Table> {
@@ -93,7 +98,7 @@ impl Scoreboard {
         // Not forked at all, or not for long enough to be somebody.
         if self.table.pid(seat).load(Ordering::Relaxed) != 0 {
             ended.entry(slot).or_default().add_ended(&self.table.counts(seat));
-            (0..self.table.addresses()).for_each(|address| {
+            (0..self.addresses().len()).for_each(|address| {
                 self.table.door(slot, address)[DOOR_READY].store(0, Ordering::Relaxed);
             });
         }
@@ -109,11 +114,26 @@ impl Scoreboard {
         (0..self.table.seats()).filter_map(|seat| self.table.read(seat)).collect()
     }
 
-    fn door(&self, slot: Slot, address: usize) -> DoorStats {
-        let words = self.table.door(slot, address);
+    pub(super) fn add_address(&self, address: Address) {
+        self.addresses().push(Some(address));
+    }
+
+    pub(super) fn remove_address(&self, place: usize) {
+        if let Some(address) = self.addresses().get_mut(place) {
+            *address = None;
+        }
+    }
+
+    fn door(&self, slot: Slot, place: usize, address: &Address) -> DoorStats {
+        let words = self.table.door(slot, place);
         let accepted = words[DOOR_ACCEPTED].load(Ordering::Relaxed);
         let ready = words[DOOR_READY].load(Ordering::Relaxed) != 0;
-        DoorStats { slot, address: self.addresses[address].clone(), accepted, ready }
+        DoorStats { slot, address: address.clone(), accepted, ready }
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Vec<Option<Address>>> {
+        // One statement under the lock at a time: it is whole.
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ended(&self) -> MutexGuard<'_, BTreeMap<Slot, Totals>> {

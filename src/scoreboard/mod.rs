@@ -40,7 +40,10 @@ pub(crate) fn now() -> u64 {
 }
 
 /// The version of the layout; both sides of the channel say it in their first packet.
-pub(crate) const LAYOUT: u16 = 3;
+pub(crate) const LAYOUT: u16 = 4;
+
+/// Addresses that there is room for, if a cluster does not begin with more: address space, until somebody listens.
+const ADDRESSES: usize = 64;
 
 /// Cells of a seat that are the program's own.
 const USER_CELLS: usize = 8;

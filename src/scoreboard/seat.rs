@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Scoreboard, USER_CELLS,
+    ADDRESSES, Scoreboard, USER_CELLS,
     closes::Reason,
     now,
     table::{
@@ -31,7 +31,7 @@ pub(crate) struct Seats {
 
 impl Seats {
     pub(crate) fn new(slots: usize, addresses: &[Address]) -> io::Result<Self> {
-        let board = Scoreboard::new(Table::new(slots, addresses.len())?, addresses);
+        let board = Scoreboard::new(Table::new(slots, addresses.len().max(ADDRESSES))?, addresses);
         // The lowest first, so that few pages are ever touched.
         Ok(Self { board, free: (0..slots).rev().collect() })
     }
@@ -52,6 +52,20 @@ impl Seats {
     /// So many clients waited at a door of this slot when it was given up.
     pub(crate) fn add_reset(&self, slot: Slot, clients: u32) {
         self.board.add_reset(slot, clients.into());
+    }
+
+    /// How many addresses there can ever be.
+    pub(crate) fn room_for_addresses(&self) -> usize {
+        self.board.table().addresses()
+    }
+
+    /// At the next place.
+    pub(crate) fn add_address(&self, address: Address) {
+        self.board.add_address(address);
+    }
+
+    pub(crate) fn remove_address(&self, place: usize) {
+        self.board.remove_address(place);
     }
 
     pub(crate) fn scoreboard(&self) -> Scoreboard {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | as many as needed | the roster: per seat who has it | the master |
 //! | one per seat | the seat | its worker; the first line also by the master |
-//! | as many as needed | the doors: per slot and address a line | the workers |
+//! | as many as needed | the doors: per address and slot a line | the workers |
 //!
 //! Pages that are never used are never touched, reading included, so they cost address space only.
 
@@ -72,6 +72,7 @@ impl Table {
         self.doors - self.seats
     }
 
+    /// How many there is room for.
     pub(super) fn addresses(&self) -> usize {
         self.addresses
     }
@@ -82,7 +83,8 @@ impl Table {
 
     /// Panics like a slice if there is no such slot.
     pub(super) fn door(&self, slot: Slot, address: usize) -> &[AtomicU64] {
-        let line = slot.index() * self.addresses + address;
+        // Those of one address together: an address that nobody listens at costs no memory.
+        let line = address * self.seats() + slot.index();
         &self.mapping.pages(self.doors..self.pages)[line * DOOR_WORDS..][..DOOR_WORDS]
     }
 

@@ -10,11 +10,12 @@ use std::{
 
 use mio::{Interest, Registry, net::TcpStream, unix::SourceFd};
 
-use super::table::Target;
+use super::{table::Target, turn::Hub};
 use crate::{
     error::{Error, Result},
+    event::WorkerEvent,
     scoreboard::{Reason, Row},
-    worker::{Listener, UnixListener, Worker},
+    worker::{Listener, UnixListener, Worker, boot::TARGET},
 };
 
 pub(super) struct Doors {
@@ -67,14 +68,39 @@ pub(super) struct Guest {
 impl Doors {
     /// At all addresses of the cluster.
     pub(super) fn open(worker: &mut Worker, registry: &Registry, shed_after: Option<u64>) -> Result<Self> {
-        let names: Vec<String> = worker.addresses().iter().map(|address| address.name().to_owned()).collect();
-        let doors = (0..).zip(&names).map(|(address, name)| Door::open(worker, name, address, registry));
+        let names = worker.names();
+        let doors = names.iter().map(|(address, name)| Door::open(worker, name, *address, registry));
         Ok(Self { doors: doors.collect::<Result<_>>()?, reserve: reserve(), shed_after, next: 0 })
+    }
+
+    /// The worker has heard of an address: opens a door there, or looks for the end of its queue.
+    pub(super) fn follow(&mut self, worker: &mut Worker, hub: &mut Hub, event: &WorkerEvent) {
+        match event {
+            WorkerEvent::AddressAdded(name) if hub.draining_since.is_none() => self.add(worker, hub, name),
+            WorkerEvent::AddressRemoved(_) => self.knock_all(),
+            WorkerEvent::AddressAdded(_) | WorkerEvent::Drain { .. } | WorkerEvent::MasterGone => {}
+            WorkerEvent::Message(_) | WorkerEvent::Writable | WorkerEvent::ReopenLogs => {}
+        }
+    }
+
+    /// The others go on if this one cannot be opened.
+    fn add(&mut self, worker: &mut Worker, hub: &mut Hub, name: &str) {
+        let Some((address, _)) = worker.names().into_iter().find(|(_, other)| other == name) else { return };
+        hub.know(address, name);
+        match Door::open(worker, name, address, hub.poll.registry()) {
+            Ok(door) => self.doors.push(door),
+            Err(error) => log::warn!(target: TARGET, "worker {} does not serve {name:?}: {error:#}", worker.id()),
+        }
+    }
+
+    /// Closes what takes nobody any more.
+    pub(super) fn sweep(&mut self) {
+        self.doors.retain(|door| door.queue != Queue::Gone);
     }
 
     /// An event tells that somebody waits.
     pub(super) fn knock(&mut self, address: u16) {
-        if let Some(door) = self.doors.get_mut(usize::from(address)) {
+        if let Some(door) = self.doors.iter_mut().find(|door| door.address == address) {
             door.knock();
         }
     }

@@ -172,7 +172,7 @@ impl Io<'_> {
 
     /// The name of the address that it came to, see [`Listen::name`](crate::Listen::name).
     pub fn address(&self) -> &str {
-        self.hub.addresses[usize::from(self.head.address)].name()
+        self.hub.name_of(self.head.address)
     }
 
     /// Which worker this is.

@@ -189,6 +189,7 @@ impl<S: Service> Loop<S> {
                 }
             }
         }
+        self.doors.sweep();
         self.hub.row.set_full(self.is_full());
         Ok(())
     }
@@ -373,7 +374,10 @@ impl<S: Service> Loop<S> {
     fn hear(&mut self) {
         while self.worker.has_events() {
             match self.worker.next_event() {
-                Some(event) => self.service.event(&mut Turn { hub: &mut self.hub }, event),
+                Some(event) => {
+                    self.doors.follow(&mut self.worker, &mut self.hub, &event);
+                    self.service.event(&mut Turn { hub: &mut self.hub }, event);
+                }
                 None => break,
             }
         }

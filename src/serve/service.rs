@@ -154,8 +154,8 @@ pub trait Service: Sized {
         let _ = (turn, id);
     }
 
-    /// The master has said something. The loop has dealt with [`WorkerEvent::Drain`] and [`WorkerEvent::MasterGone`] by
-    /// itself; they come here, too.
+    /// The master has said something. The loop has dealt with [`WorkerEvent::Drain`], [`WorkerEvent::AddressAdded`],
+    /// [`WorkerEvent::AddressRemoved`] and [`WorkerEvent::MasterGone`] by itself; they come here, too.
     fn event(&mut self, turn: &mut Turn<'_>, event: WorkerEvent) {
         let _ = (turn, event);
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    event::{Address, Message},
+    event::Message,
     id::{RequestId, Slot, WorkerId},
     scoreboard::{self, Row},
     wire::Purpose,
@@ -183,7 +183,8 @@ pub(super) struct Hub {
     pub(super) posts: VecDeque<(Key, Posted)>,
     pub(super) mailbox: Mailbox,
     pool: Pool,
-    pub(super) addresses: Vec<Address>,
+    /// Of the addresses, by place; what is gone keeps its name for connections that came there.
+    names: Vec<String>,
     pub(super) row: Row,
     /// Not yet on the scoreboard.
     pub(super) requests: u64,
@@ -203,7 +204,7 @@ impl Hub {
         let waker = Waker::new(poll.registry(), Target::Waker.token()).map_err(step)?;
         let (mailbox, inbox) = mailbox(waker);
         let pool = Pool::start(options.threads, options.queue, mailbox.clone())?;
-        let hub = Self {
+        let mut hub = Self {
             poll,
             options,
             clock: Clock::new(Instant::now(), scoreboard::now()),
@@ -211,7 +212,7 @@ impl Hub {
             posts: VecDeque::new(),
             mailbox,
             pool,
-            addresses: worker.addresses().to_vec(),
+            names: Vec::new(),
             row: worker.row(),
             requests: 0,
             open: 0,
@@ -221,7 +222,18 @@ impl Hub {
             id: worker.id(),
             not_send: PhantomData,
         };
+        worker.names().iter().for_each(|(address, name)| hub.know(*address, name));
         Ok((hub, inbox))
+    }
+
+    pub(super) fn know(&mut self, address: u16, name: &str) {
+        let place = usize::from(address);
+        self.names.resize(self.names.len().max(place + 1), String::new());
+        name.clone_into(&mut self.names[place]);
+    }
+
+    pub(super) fn name_of(&self, address: u16) -> &str {
+        &self.names[usize::from(address)]
     }
 
     pub(super) fn submit(&self, key: Key, job: Job) -> Result<()> {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Supervisor};
 use crate::{
-    config::ReadyWhen,
     event::Event,
     id::{Slot, WorkerId},
 };
@@ -25,6 +24,8 @@ enum Door {
     Open(WorkerId),
     /// Nobody does; it waits for a replacement.
     Kept { until: Instant },
+    /// Its address is no more: whoever accepts there is to leave by then.
+    Condemned { until: Instant },
 }
 
 /// Why a door is shut; for the log.
@@ -38,12 +39,14 @@ pub(crate) enum Surrender {
     Unattended,
     /// Its worker has dropped its listener and made another one. The master's own reason, never the supervisor's.
     Replaced,
+    /// The address was removed.
+    Removed,
 }
 
 impl Doors {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let deadlines = self.0.iter().filter_map(|door| match door {
-            Door::Kept { until } => Some(*until),
+            Door::Kept { until } | Door::Condemned { until } => Some(*until),
             Door::Shut | Door::Open(_) => None,
         });
         deadlines.min()
@@ -56,12 +59,26 @@ impl Doors {
         self.0[address] = Door::Open(id);
     }
 
-    /// `id` no longer accepts at `address`, or nowhere at all; what it leaves waits for another worker until `until`.
-    fn leave(&mut self, id: WorkerId, address: Option<usize>, until: Instant) {
+    /// `id` no longer accepts at `address`, or nowhere at all; what it leaves waits for another worker until `until`,
+    /// unless there can be none.
+    fn leave(&mut self, now: Instant, id: WorkerId, address: Option<usize>, until: Instant) {
         for (place, door) in self.0.iter_mut().enumerate() {
-            if *door == Door::Open(id) && address.is_none_or(|address| address == place) {
-                *door = Door::Kept { until };
+            let leaves = address.is_none_or(|address| address == place);
+            match door {
+                Door::Open(holder) if *holder == id && leaves => *door = Door::Kept { until },
+                Door::Condemned { .. } if leaves => *door = Door::Condemned { until: now },
+                Door::Shut | Door::Open(_) | Door::Kept { .. } | Door::Condemned { .. } => {}
             }
+        }
+    }
+
+    /// The address is no more.
+    pub(super) fn condemn(&mut self, now: Instant, address: usize) {
+        let Some(door) = self.0.get_mut(address) else { return };
+        match door {
+            Door::Open(_) => *door = Door::Condemned { until: now + REMOVED_FOR },
+            Door::Kept { .. } => *door = Door::Condemned { until: now },
+            Door::Shut | Door::Condemned { .. } => {}
         }
     }
 
@@ -82,26 +99,25 @@ impl Supervisor {
     /// A socket of the worker takes connections at this address, by its place in the builder's order, and the master
     /// keeps a duplicate.
     pub(crate) fn handle_listening(&mut self, now: Instant, id: WorkerId, address: usize) {
-        let Some(index) = self.hear(now, id) else { return };
+        let Some(index) = Some(id).filter(|_| self.is_there(address)).and_then(|id| self.hear(now, id)) else { return };
         self.posts[index].doors.open(address, id);
         self.listens(now, index, address);
     }
 
     /// The worker accepts at this address, on a socket that is no door: all workers share it, or nobody else has it.
     pub(crate) fn handle_opened(&mut self, now: Instant, id: WorkerId, address: usize) {
-        let Some(index) = self.hear(now, id) else { return };
+        let Some(index) = Some(id).filter(|_| self.is_there(address)).and_then(|id| self.hear(now, id)) else { return };
         self.listens(now, index, address);
     }
 
-    fn listens(&mut self, now: Instant, index: usize, address: usize) {
+    fn listens(&mut self, now: Instant, index: usize, place: usize) {
         self.came_online(now, index);
-        let (all, address) = (self.addresses.len(), self.addresses[address].clone());
+        let Some(address) = self.addresses[place].clone() else { return };
         let Some(process) = self.posts[index].live_mut() else { return };
-        let Some(listening) = process.listens_at(now, &address) else { return };
-        let event = Event::Listening { worker: process.worker, address };
-        self.emit(event);
-        if listening == all && self.settings.ready_when == ReadyWhen::Listening {
-            self.became_ready(now, index);
+        if process.listens_at(now, place) {
+            let event = Event::Listening { worker: process.worker, address };
+            self.emit(event);
+            self.ready_if_it_listens(now, index);
         }
     }
 
@@ -117,7 +133,7 @@ impl Supervisor {
     /// leaves has none; its door is shut with the turn, not at once: it may have opened another one by then.
     pub(super) fn leave_doors(&mut self, now: Instant, index: usize, id: WorkerId, address: Option<usize>) {
         let until = if self.posts[index].is_leaving() { now } else { now + KEPT_FOR };
-        self.posts[index].doors.leave(id, address, until);
+        self.posts[index].doors.leave(now, id, address, until);
     }
 
     /// Whatever the slot still holds.
@@ -129,6 +145,8 @@ impl Supervisor {
     pub(super) fn give_up_unattended(&mut self, now: Instant, index: usize) {
         let why = if self.posts[index].is_leaving() { Surrender::Left } else { Surrender::Unattended };
         self.shut_doors(index, why, |door| matches!(door, Door::Kept { until } if until <= now));
+        let overdue = |door| matches!(door, Door::Condemned { until } if until <= now);
+        self.shut_doors(index, Surrender::Removed, overdue);
     }
 
     fn shut_doors(&mut self, index: usize, why: Surrender, doomed: impl Fn(Door) -> bool) {
@@ -142,3 +160,6 @@ impl Supervisor {
 /// A door that nobody accepts on for longer is a bug. A replacement that starts at once has it within a few
 /// milliseconds; a client's first retransmission of an unanswered SYN comes after a second.
 const KEPT_FOR: Duration = Duration::from_millis(100);
+
+/// A worker that hears of a removal empties its queue within a turn of its loop.
+const REMOVED_FOR: Duration = Duration::from_secs(1);

@@ -15,6 +15,7 @@
 //! `Disconnect` before `Exit`; a worker that skips a step (ready before online) is taken through the steps in order;
 //! one that is to leave, or whose channel is closed, takes no further steps.
 
+mod addresses;
 mod doors;
 mod pace;
 mod post;
@@ -38,7 +39,7 @@ use self::{
     process::{Phase, Process},
 };
 use crate::{
-    config::{ReadyWhen, Settings},
+    config::Settings,
     error::Error,
     event::{Address, Event, ExitStatus, Shutdown, WorkerInfo},
     id::{Signal, Slot, WorkerId},
@@ -48,7 +49,8 @@ use crate::{
 pub(crate) struct Supervisor {
     settings: Settings,
     master: u32,
-    addresses: Vec<Address>,
+    /// By place; `None`: removed.
+    addresses: Vec<Option<Address>>,
     posts: Vec<Post>,
     next_id: WorkerId,
     course: Course,
@@ -130,6 +132,7 @@ impl Supervisor {
     /// jitter.
     pub(crate) fn new(settings: Settings, master: u32, addresses: Vec<Address>, seed: u64) -> Self {
         let posts = (0..settings.slots()).map(|_| Post::new()).collect();
+        let addresses = addresses.into_iter().map(Some).collect();
         let budget = Budget::new(settings.intensity);
         let (next_id, jitter) = (WorkerId::FIRST, Jitter::new(seed));
         let (course, milestone) = (Course::Running, Milestone::Nobody);
@@ -162,6 +165,7 @@ impl Supervisor {
         let Some(index) = self.posts.iter().position(|post| post.is_spawning(id)) else { return };
         self.look_again(now);
         let process = Process::new(Slot::from_index(index), id, pid, now, now + self.settings.ready_timeout);
+        let process = process.awaiting(self.places());
         self.emit(Event::Fork(process.worker));
         self.posts[index].forked();
         self.posts[index].state = PostState::Live(process);
@@ -318,9 +322,7 @@ impl Supervisor {
         if process.online(now) {
             let worker = process.worker;
             self.emit(Event::Online(worker));
-            if self.addresses.is_empty() && self.settings.ready_when == ReadyWhen::Listening {
-                self.became_ready(now, index);
-            }
+            self.ready_if_it_listens(now, index);
         }
     }
 
@@ -339,7 +341,8 @@ impl Supervisor {
         let all = initial > 0 && self.posts[..initial].iter().all(Post::is_ready);
         if all && self.milestone < Milestone::Everybody {
             self.milestone = Milestone::Everybody;
-            self.emit(Event::AllReady { pid: self.master, addresses: self.addresses.clone(), workers: initial });
+            let addresses = self.addresses.iter().flatten().cloned().collect();
+            self.emit(Event::AllReady { pid: self.master, addresses, workers: initial });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    event::{Address, Cause, ExitStatus, State, WorkerInfo, WorkerRef},
+    event::{Cause, ExitStatus, State, WorkerInfo, WorkerRef},
     id::{Signal, Slot, WorkerId},
 };
 
@@ -15,7 +15,9 @@ pub(super) struct Process {
     since: Instant,
     /// Set once; a worker that was ready is healthy, however it ended.
     pub(super) ready_since: Option<Instant>,
-    listening: Vec<Address>,
+    /// Where it listens, or has listened, and where it has yet to begin before it is ready; by place.
+    listening: Vec<usize>,
+    awaited: Vec<usize>,
     link: Link,
     /// Why the supervisor wants it gone, if it does.
     cause: Option<Cause>,
@@ -49,10 +51,16 @@ impl Process {
             since: now,
             ready_since: None,
             listening: Vec::new(),
+            awaited: Vec::new(),
             link: Link::Open,
             cause: None,
             sent: Vec::new(),
         }
+    }
+
+    /// Born with these addresses.
+    pub(super) fn awaiting(self, awaited: Vec<usize>) -> Self {
+        Self { awaited, ..self }
     }
 
     /// True if it was news.
@@ -80,19 +88,34 @@ impl Process {
         }
     }
 
-    /// Notes the address and tells at how many the worker listens by now; `None` if that is no news, or if it leaves
-    /// anyway.
-    pub(super) fn listens_at(&mut self, now: Instant, address: &Address) -> Option<usize> {
+    /// Notes the address. False if that is no news, or if it leaves anyway.
+    pub(super) fn listens_at(&mut self, now: Instant, place: usize) -> bool {
         match self.phase {
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => {
-                let news = !self.listening.contains(address);
-                news.then(|| {
-                    self.change(now, |process| process.listening.push(address.clone()));
-                    self.listening.len()
-                })
+                let news = !self.listening.contains(&place);
+                if news {
+                    self.change(now, |process| process.listening.push(place));
+                    self.no_longer_awaits(place);
+                }
+                news
             }
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => None,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
         }
+    }
+
+    /// It listens there, or the address is gone.
+    pub(super) fn no_longer_awaits(&mut self, place: usize) {
+        self.awaited.retain(|awaited| *awaited != place);
+    }
+
+    /// At all addresses that it was born with.
+    pub(super) fn listens_everywhere(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    /// It runs worker code.
+    pub(super) fn is_online(&self) -> bool {
+        matches!(self.phase, Phase::Online { .. })
     }
 
     pub(super) fn is_leaving(&self) -> bool {

@@ -1,6 +1,6 @@
 //! From packets to frames: the side that must not trust what it reads.
 
-use super::{Frame, HEADER, MESSAGE_MAX, MORE, Malformed, PACKET_MAX, Purpose, batch, frame::Kind};
+use super::{Frame, HEADER, MESSAGE_MAX, MORE, Malformed, PACKET_MAX, Purpose, address, batch, frame::Kind};
 use crate::id::RequestId;
 use std::{mem, time::Duration};
 
@@ -179,6 +179,8 @@ fn decode(kind: Kind, body: &[u8]) -> Result<Frame, Malformed> {
         Kind::Ready => exactly(kind, body).map(|[]| Frame::Ready)?,
         Kind::Leaving => exactly(kind, body).map(|[]| Frame::Leaving)?,
         Kind::ReopenLogs => exactly(kind, body).map(|[]| Frame::ReopenLogs)?,
+        Kind::AddressAdded => address::decode_added(body)?,
+        Kind::AddressRemoved => address::decode_removed(body)?,
         Kind::Batch => Frame::Batch { messages: batch::messages(body)? },
         // These are put together from their parts.
         Kind::Message | Kind::Request | Kind::Reply => return Err(Malformed::UnknownKind(kind as u8)),

@@ -1,10 +1,11 @@
 //! What master and worker say to each other, and how it is written into packets.
 
 use super::{BODY_MAX, DESCRIPTORS_MAX, HEADER, MESSAGE_MAX, MORE, PROTOCOL_MAJOR, PROTOCOL_MINOR};
-use crate::id::RequestId;
+use crate::{config::Bind, id::RequestId};
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
-/// One statement. Addresses are indexes into the list that both sides have known since before the fork.
+/// One statement. Addresses are indexes into the list that both sides have known since before the fork, or since
+/// `AddressAdded`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Frame {
     /// Both ways, the first frame of each side. `layout` is the version of the scoreboard.
@@ -27,6 +28,10 @@ pub(crate) enum Frame {
     Drain { within: Duration },
     /// Master: "open your log files anew".
     ReopenLogs,
+    /// Master: "there is this address, too", with the socket beside it if all workers share one.
+    AddressAdded { address: u16, bind: Bind },
+    /// Master: "the address of this number and name is no more".
+    AddressRemoved { address: u16, name: String },
     /// Both ways: the user's own bytes, with any number of descriptors; the only frame that may take several packets.
     Message { purpose: Purpose, bytes: Vec<u8> },
     /// Both ways: several messages without descriptors and without a request, in their order. Written by
@@ -62,6 +67,8 @@ pub(crate) enum Kind {
     Request = 12,
     Reply = 13,
     Batch = 14,
+    AddressAdded = 15,
+    AddressRemoved = 16,
 }
 
 /// The packets of one frame, in the order in which they must be sent. Descriptors travel with the first.
@@ -104,6 +111,8 @@ impl Frame {
                 [&address.to_le_bytes()[..], &[u8::from(*lost)], reason.as_bytes()].concat().into()
             }
             Self::Drain { within } => milliseconds(*within).to_le_bytes().to_vec().into(),
+            Self::AddressAdded { address, bind } => super::address::added(*address, bind).into(),
+            Self::AddressRemoved { address, name } => super::address::removed(*address, name).into(),
             Self::Ready | Self::Leaving | Self::ReopenLogs => Cow::Borrowed(&[]),
             Self::Message { bytes, .. } if bytes.len() > MESSAGE_MAX => return Err(TooLarge(bytes.len())),
             Self::Message { bytes, .. } => bytes.into(),
@@ -134,6 +143,8 @@ impl Frame {
             Self::Message { purpose: Purpose::Request(_), .. } => Kind::Request,
             Self::Message { purpose: Purpose::Reply(_), .. } => Kind::Reply,
             Self::Batch { .. } => Kind::Batch,
+            Self::AddressAdded { .. } => Kind::AddressAdded,
+            Self::AddressRemoved { .. } => Kind::AddressRemoved,
         }
     }
 
@@ -143,7 +154,7 @@ impl Frame {
             Self::Message { purpose: Purpose::Plain, .. } | Self::Batch { .. } => 0,
             Self::Hello { .. } | Self::Listen { .. } | Self::Opened { .. } | Self::Closed { .. } => 0,
             Self::Ready | Self::Leaving | Self::Granted { .. } | Self::Refused { .. } => 0,
-            Self::Drain { .. } | Self::ReopenLogs => 0,
+            Self::Drain { .. } | Self::ReopenLogs | Self::AddressAdded { .. } | Self::AddressRemoved { .. } => 0,
         }
     }
 }
@@ -157,6 +168,7 @@ impl Kind {
     pub(crate) fn descriptors(self) -> RangeInclusive<usize> {
         match self {
             Self::Listen => 1..=1,
+            Self::AddressAdded => 0..=1,
             Self::Message | Self::Request | Self::Reply => 0..=DESCRIPTORS_MAX,
             Self::Hello
             | Self::Opened
@@ -167,6 +179,7 @@ impl Kind {
             | Self::Refused
             | Self::Drain
             | Self::ReopenLogs
+            | Self::AddressRemoved
             | Self::Batch => 0..=0,
         }
     }
@@ -176,7 +189,7 @@ impl Kind {
         matches!(self, Self::Message | Self::Request | Self::Reply)
     }
 
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Hello,
         Self::Listen,
         Self::Closed,
@@ -191,6 +204,8 @@ impl Kind {
         Self::Request,
         Self::Reply,
         Self::Batch,
+        Self::AddressAdded,
+        Self::AddressRemoved,
     ];
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Malformed {
         announced: usize,
         found: Descriptors,
     },
+    /// What is said of an address is no address.
+    NoAddress,
     /// A batch whose lengths do not fill it.
     WrongBatch,
     /// A part that carries nothing and is not the last: such a message need never end.
@@ -57,6 +59,7 @@ impl fmt::Display for Malformed {
             Self::Descriptors { kind, announced, found: Descriptors::Lost } => {
                 write!(f, "{kind:?} that announces {announced} descriptors and brings more than could be received")
             }
+            Self::NoAddress => write!(f, "address that cannot be read"),
             Self::WrongBatch => write!(f, "batch whose lengths do not add up"),
             Self::EmptyPart => write!(f, "empty part in the middle of a message"),
             Self::MessageTooLarge => write!(f, "message of more than {MESSAGE_MAX} bytes"),

@@ -23,6 +23,7 @@
 //! with the first. Where one part is bad, the rest of its message is skipped: a message arrives as it was sent or not
 //! at all.
 
+mod address;
 mod assembler;
 mod batch;
 mod frame;

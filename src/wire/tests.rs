@@ -1,7 +1,10 @@
 use super::{frame::Kind, *};
-use crate::id::RequestId;
+use crate::{config::Bind, event::Endpoint, id::RequestId};
 use proptest::{collection::vec, prelude::*, sample::Index};
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    time::Duration,
+};
 
 const NONE: Descriptors = Descriptors::Arrived(0);
 
@@ -259,6 +262,8 @@ fn frame() -> impl Strategy<Value = Frame> {
         Just(Frame::ReopenLogs),
         (purpose(), vec(any::<u8>(), 0..300)).prop_map(|(purpose, bytes)| Frame::Message { purpose, bytes }),
         vec(vec(any::<u8>(), 0..30), 1..9).prop_map(|messages| Frame::Batch { messages }),
+        (any::<u16>(), bind()).prop_map(|(address, bind)| Frame::AddressAdded { address, bind }),
+        any::<(u16, String)>().prop_map(|(address, name)| Frame::AddressRemoved { address, name }),
     ]
 }
 
@@ -278,4 +283,18 @@ fn raw_packet() -> impl Strategy<Value = Vec<u8>> {
 
 fn descriptors() -> impl Strategy<Value = Descriptors> {
     prop_oneof![4 => Just(NONE), 2 => Just(Descriptors::Arrived(1)), 1 => Just(Descriptors::Lost)]
+}
+
+fn bind() -> impl Strategy<Value = Bind> {
+    let at = prop_oneof![
+        any::<(u32, u16)>().prop_map(|(ip, port)| SocketAddr::from((Ipv4Addr::from(ip), port)).into()),
+        any::<(u128, u16, u32)>().prop_map(|(ip, port, scope)| {
+            Endpoint::Ip(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into())
+        }),
+        vec(any::<u8>(), 0..108).prop_map(|name| Endpoint::unix(&name)),
+    ];
+    (any::<String>(), at, any::<(bool, bool, bool)>(), any::<(i32, i32)>()).prop_map(|(name, at, flags, numbers)| {
+        let ((shared, nodelay, v6_only), (backlog, defer_accept)) = (flags, numbers);
+        Bind { name: name.into(), at, shared, backlog, nodelay, defer_accept, v6_only, mode: None }
+    })
 }

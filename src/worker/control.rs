@@ -57,6 +57,8 @@ pub(super) struct Control {
     waiting_threads: AtomicUsize,
     /// Bare sockets are yet to be shut.
     is_leaving: AtomicBool,
+    /// Of the addresses; the link has them.
+    pub(super) has_changes: AtomicBool,
     /// Something waits for room in the channel.
     has_queued: AtomicBool,
     /// The program's loop turns, so what is held will be sent.
@@ -102,6 +104,7 @@ impl Control {
             takes_events: AtomicBool::new(false),
             waiting_threads: AtomicUsize::new(0),
             is_leaving: AtomicBool::new(false),
+            has_changes: AtomicBool::new(false),
             has_queued: AtomicBool::new(false),
             turns: AtomicBool::new(false),
             held_until: AtomicU64::new(NOTHING),
@@ -214,6 +217,7 @@ impl Control {
         match event {
             Some(WorkerEvent::Drain { .. }) => self.bell.saw(bell::DRAIN),
             Some(WorkerEvent::Message(_) | WorkerEvent::Writable) => {}
+            Some(WorkerEvent::AddressAdded(_) | WorkerEvent::AddressRemoved(_)) => {}
             Some(WorkerEvent::ReopenLogs | WorkerEvent::MasterGone) | None => {}
         }
         self.unload(&mut link, event.as_ref());
@@ -289,19 +293,20 @@ impl Control {
     pub(super) fn note_drain(&self, link: &mut Link) {
         if self.seat.is_draining() {
             self.drain(link, self.drain_timeout);
-            self.leave_bare(link);
+            link.bare.let_go(Instant::now(), |_any| true);
         }
+        self.leave_bare(link);
     }
 
     /// Once more with the next turn, until nothing is left.
     fn leave_bare(&self, link: &mut Link) {
-        if link.bare.is_empty() {
+        if !link.bare.is_leaving() {
             return;
         }
         for address in link.bare.leave(Instant::now(), &self.seat) {
             self.tell_closed(link, address);
         }
-        let more = !link.bare.is_empty();
+        let more = link.bare.is_leaving();
         self.is_leaving.store(more, Ordering::Relaxed);
         if more {
             self.bell.ring(bell::LEAVING);

@@ -9,7 +9,10 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::listener::bare::BareSockets;
+use super::{
+    listener::bare::BareSockets,
+    places::{Change, Open},
+};
 use crate::{
     channel::{Buffer, Channel, Incoming},
     error::{Error, Kind, Result},
@@ -31,7 +34,9 @@ pub(super) struct Link {
     /// For messages that are held; made when the first one is.
     pub(super) alarm: Option<Alarm>,
     /// Addresses with a live listener.
-    pub(super) open: Vec<u16>,
+    pub(super) open: Vec<Open>,
+    /// Of the addresses.
+    pub(super) changes: Vec<Change>,
     pub(super) bare: BareSockets,
 }
 
@@ -59,6 +64,7 @@ impl Link {
             is_behind: false,
             alarm: None,
             open: Vec::new(),
+            changes: Vec::new(),
             bare: BareSockets::default(),
         }
     }

@@ -14,21 +14,28 @@ use crate::{
 };
 
 impl Worker {
+    /// Of all addresses, with their places.
+    pub(crate) fn names(&self) -> Vec<(u16, String)> {
+        let names = self.places.iter().map(|(place, bind)| Some((u16::try_from(place).ok()?, bind.name.to_string())));
+        names.flatten().collect()
+    }
+
     /// Whether the address is one of the Unix domain.
-    pub(crate) fn is_unix(&self, index: usize) -> bool {
-        self.binds[index].at.is_unix()
+    pub(crate) fn is_unix(&self, place: usize) -> bool {
+        self.places.bind(place).is_some_and(|bind| bind.at.is_unix())
     }
 
     /// `method`: the caller's name, and that of its sibling which takes a name; for the error.
     pub(super) fn only_address(&self, method: &str, named: &str) -> Result<usize> {
-        match &*self.binds {
-            [] => {
+        let mut places = self.places.iter().map(|(place, _)| place);
+        match (places.next(), places.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => {
                 let text = format!("{method}: the cluster has no address, add one by Cluster::listen");
                 Err(Error::new(Kind::InvalidConfig, text))
             }
-            [_only] => Ok(0),
-            _several => {
-                let names = self.names();
+            (Some(_), Some(_)) => {
+                let names = self.places.names();
                 let text = format!("{method}: the cluster has several addresses, choose one by {named}: {names}");
                 Err(Error::new(Kind::InvalidConfig, text))
             }
@@ -36,59 +43,63 @@ impl Worker {
     }
 
     pub(super) fn address_called(&self, method: &str, name: &str) -> Result<usize> {
-        self.binds.iter().position(|bind| &*bind.name == name).ok_or_else(|| {
-            let text = format!("{method}({name:?}): the cluster has no address of that name, only: {}", self.names());
+        self.places.called(name).ok_or_else(|| {
+            let names = self.places.names();
+            let text = format!("{method}({name:?}): the cluster has no address of that name, only: {names}");
             Error::new(Kind::InvalidConfig, text)
         })
     }
 
-    pub(super) fn listen_at(&mut self, index: usize) -> Result<Listener> {
-        if self.is_unix(index) {
-            return Err(self.other_kind(index, "a Unix socket: use unix() or unix_on()"));
+    pub(super) fn listen_at(&mut self, place: usize) -> Result<Listener> {
+        if self.is_unix(place) {
+            return Err(self.other_kind(place, "a Unix socket: use unix() or unix_on()"));
         }
-        self.entry(index).map(Listener)
+        self.entry(place).map(Listener)
     }
 
-    pub(super) fn unix_at(&mut self, index: usize) -> Result<UnixListener> {
-        if !self.is_unix(index) {
-            return Err(self.other_kind(index, "no Unix socket: use listen() or listen_on()"));
+    pub(super) fn unix_at(&mut self, place: usize) -> Result<UnixListener> {
+        if !self.is_unix(place) {
+            return Err(self.other_kind(place, "no Unix socket: use listen() or listen_on()"));
         }
-        self.entry(index).map(UnixListener)
+        self.entry(place).map(UnixListener)
     }
 
-    fn entry<L: Socket>(&mut self, index: usize) -> Result<Entry<L>> {
-        let number = u16::try_from(index).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
+    fn entry<L: Socket>(&mut self, place: usize) -> Result<Entry<L>> {
+        let number = u16::try_from(place).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
         self.control.check_process()?;
         let prepared = Prepared::new(&self.control)?;
-        let door = self.door(index)?;
-        let bind = &self.binds[index];
-        self.control.open(number, bind, &door)?;
-        Entry::new(prepared, door.into_inner(), bind, Arc::clone(&self.control), number)
+        let Some(bind) = self.places.bind(place).cloned() else {
+            return Err(Error::new(Kind::InvalidConfig, "the address was removed"));
+        };
+        let door = self.door(place, &bind)?;
+        let is_removed = self.control.open(number, &bind, &door)?;
+        Entry::new(prepared, door.into_inner(), &bind, Arc::clone(&self.control), number, is_removed)
     }
 
     /// Of a shared socket the worker keeps its own copy, for the next listener there.
-    fn door(&mut self, index: usize) -> Result<Owned> {
-        let bind = &self.binds[index];
-        let inherited = self.inherited.iter().position(|(address, _)| *address == index);
+    fn door(&mut self, place: usize, bind: &Bind) -> Result<Owned> {
+        let inherited = self.inherited.iter().position(|(inherited, _)| *inherited == place);
         match inherited {
-            Some(place) if bind.shared => {
-                let duplicate = self.inherited[place].1.as_fd().try_clone_to_owned();
+            Some(index) if bind.shared => {
+                let duplicate = self.inherited[index].1.as_fd().try_clone_to_owned();
                 let step = |error| Error::system(format!("listening on {}: duplicating the socket", bind.at), error);
                 duplicate.map(Owned::new).map_err(step)
             }
-            Some(place) => Ok(self.inherited.swap_remove(place).1),
+            Some(index) => Ok(self.inherited.swap_remove(index).1),
+            None if bind.shared => {
+                let text = format!(
+                    "listening on {}: this worker had no descriptor left for the socket when the address was added (`ulimit -n`)",
+                    bind.at
+                );
+                Err(Error::new(Kind::System, text))
+            }
             None => door::bind(bind, self.owner),
         }
     }
 
-    fn other_kind(&self, index: usize, what: &str) -> Error {
-        let Bind { name, at, .. } = &self.binds[index];
-        Error::new(Kind::InvalidConfig, format!("the address {name:?} ({at}) is {what}"))
-    }
-
-    fn names(&self) -> String {
-        let names: Vec<String> = self.binds.iter().map(|bind| format!("{:?}", bind.name)).collect();
-        names.join(", ")
+    fn other_kind(&self, place: usize, what: &str) -> Error {
+        let at = self.places.bind(place).map_or(String::new(), |bind| format!("{:?} ({}) ", bind.name, bind.at));
+        Error::new(Kind::InvalidConfig, format!("the address {at}is {what}"))
     }
 }
 

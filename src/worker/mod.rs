@@ -17,6 +17,7 @@ mod listener;
 mod messages;
 mod name;
 mod pin;
+mod places;
 mod sockets;
 
 use std::{
@@ -31,6 +32,7 @@ use std::{
 use self::{
     bell::{Bell, Wake},
     control::Control,
+    places::Places,
 };
 pub use self::{
     exit::WorkerExit,
@@ -107,8 +109,7 @@ pub struct Worker {
     id: WorkerId,
     slot: Slot,
     owner: u32,
-    binds: Arc<[Bind]>,
-    addresses: Vec<Address>,
+    places: Places,
     /// Sockets that were there before this worker asked for one, by the place of their address.
     inherited: Vec<(usize, Owned)>,
     control: Arc<Control>,
@@ -123,7 +124,7 @@ impl Worker {
         let binds = Arc::clone(&birth.binds);
         let control = Arc::new(Control::forked(birth, wake)?);
         control.send(&Frame::hello(LAYOUT, std::process::id()))?;
-        Ok(Self::new(slot, id, owner, binds, inherited, control))
+        Ok(Self::new(slot, id, owner, &binds, inherited, control))
     }
 
     /// A worker without a fork and without a master, see [`Cluster::standalone`](crate::Cluster::standalone).
@@ -131,21 +132,21 @@ impl Worker {
         let claims = Ports::claim(wanted)?;
         let (binds, owner) = (Arc::clone(claims.binds()), claims.owner());
         let mut inherited = claims.duplicates()?;
-        for (address, bind) in binds.iter().enumerate().filter(|(_, bind)| !bind.shared) {
-            inherited.push((address, listen::open(bind, owner)?));
+        for (place, bind) in binds.iter().flatten().enumerate().filter(|(_, bind)| !bind.shared) {
+            inherited.push((place, listen::open(bind, owner)?));
         }
         let (slot, id) = (Slot::from_index(0), WorkerId::FIRST);
         let seat = Seat::alone(slot, id, binds.len());
         let seat = seat.map_err(|error| Error::system("making the scoreboard", error))?;
         let control = Arc::new(Control::standalone(claims, seat, drain_timeout, Bell::wake()?)?);
-        Ok(Self::new(slot, id, owner, binds, inherited, control))
+        Ok(Self::new(slot, id, owner, &binds, inherited, control))
     }
 
     fn new(
         slot: Slot,
         id: WorkerId,
         owner: u32,
-        binds: Arc<[Bind]>,
+        binds: &[Option<Bind>],
         inherited: Vec<(usize, Owned)>,
         control: Arc<Control>,
     ) -> Self {
@@ -153,8 +154,7 @@ impl Worker {
             id,
             slot,
             owner,
-            addresses: binds.iter().map(Bind::address).collect(),
-            binds,
+            places: Places::new(binds),
             inherited,
             control,
             #[cfg(feature = "tokio")]
@@ -173,9 +173,11 @@ impl Worker {
         self.slot
     }
 
-    /// The cluster's addresses with their names and real ports, in the order of the builder.
+    /// The cluster's addresses with their names and real ports, in the order of the builder. Those that the master
+    /// [adds](crate::Master::add_address) and [removes](crate::Master::remove_address) come and go, at the latest by
+    /// the time that [`next_event`](Self::next_event) tells of them.
     pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+        self.places.addresses()
     }
 
     /// Listens on the cluster's only address, an IP address; [`unix`](Self::unix) is for the others.
@@ -187,6 +189,7 @@ impl Worker {
     /// [`listen_on`](Self::listen_on)), or a Unix-domain one; this worker listens there already; binding fails, for
     /// example after giving up privileges; the master is gone.
     pub fn listen(&mut self) -> Result<Listener> {
+        self.follow_changes();
         let index = self.only_address("listen", "listen_on")?;
         self.listen_at(index)
     }
@@ -195,6 +198,7 @@ impl Worker {
     ///
     /// **Errors**: there is no such name (the error lists those that exist), and as [`listen`](Self::listen).
     pub fn listen_on(&mut self, name: &str) -> Result<Listener> {
+        self.follow_changes();
         let index = self.address_called("listen_on", name)?;
         self.listen_at(index)
     }
@@ -220,6 +224,7 @@ impl Worker {
     /// # }
     /// ```
     pub fn unix(&mut self) -> Result<UnixListener> {
+        self.follow_changes();
         let index = self.only_address("unix", "unix_on")?;
         self.unix_at(index)
     }
@@ -228,6 +233,7 @@ impl Worker {
     ///
     /// **Errors**: there is no such name (the error lists those that exist), and as [`unix`](Self::unix).
     pub fn unix_on(&mut self, name: &str) -> Result<UnixListener> {
+        self.follow_changes();
         let index = self.address_called("unix_on", name)?;
         self.unix_at(index)
     }
@@ -290,6 +296,7 @@ impl Worker {
             Err(error) => return Err(error),
         }
         self.control.look(now)?;
+        self.follow_changes();
         Ok(now)
     }
 
@@ -304,13 +311,17 @@ impl Worker {
     /// **Errors**: the channel failed.
     pub fn dispatch(&mut self) -> Result<()> {
         self.control.settle();
-        self.control.turn()
+        self.control.turn()?;
+        self.follow_changes();
+        Ok(())
     }
 
     /// The next thing that the master said. Asking marks the worker as one that can be asked to drain.
     pub fn next_event(&mut self) -> Option<WorkerEvent> {
         self.control.settle();
-        self.control.next_event()
+        let event = self.control.next_event();
+        self.follow_changes();
+        event
     }
 
     /// This worker's line of the scoreboard, to count what only the program knows.
@@ -334,7 +345,7 @@ impl Worker {
     /// Whether clients of this address are accepted when they have sent something, see
     /// [`Listen::defer_accept`](crate::Listen::defer_accept).
     pub(crate) fn is_deferred(&self, index: usize) -> bool {
-        self.binds[index].defer_accept > 0
+        self.places.bind(index).is_some_and(|bind| bind.defer_accept > 0)
     }
 }
 

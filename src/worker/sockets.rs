@@ -1,6 +1,11 @@
 //! The control's share in opening and closing listening sockets.
 
-use std::{io::ErrorKind, os::fd::AsFd};
+use std::{
+    io::ErrorKind,
+    os::fd::AsFd,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 use super::{
     boot::TARGET,
@@ -8,6 +13,7 @@ use super::{
     hearing::unintelligible,
     link::{Link, Peer, gone},
     listener::bare::Bare,
+    places::{Change, Open},
 };
 use crate::{
     channel::Incoming,
@@ -27,11 +33,16 @@ enum Answer {
 impl Control {
     /// Opens the bound socket for connections: hands it to the master and waits for the go-ahead, unless sockets are
     /// the worker's own affair.
-    pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
+    ///
+    /// Returns what becomes true when the address is removed.
+    pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<Arc<AtomicBool>> {
         let mut link = self.link();
-        if link.open.contains(&index) {
+        if link.open.iter().any(|open| open.address == index) {
             let text = format!("this worker listens on {} already; drop that listener first", bind.at);
             return Err(Error::new(Kind::InvalidConfig, text));
+        }
+        if link.changes.iter().any(|change| matches!(change, Change::Removed(place) if *place == index)) {
+            return Err(Error::new(Kind::System, format!("listening on {}: the address was removed", bind.at)));
         }
         let result = match &link.peer {
             // It listens already.
@@ -45,12 +56,12 @@ impl Control {
             Peer::Gone => Err(gone("handing over a socket")),
         };
         self.note_drain(&mut link);
-        if result.is_ok() {
-            link.open.push(index);
-            self.seat().listens_at(index);
-            self.opened();
-        }
-        result
+        result?;
+        let is_removed = Arc::new(AtomicBool::new(false));
+        link.open.push(Open { address: index, is_removed: Arc::clone(&is_removed) });
+        self.seat().listens_at(index);
+        self.opened();
+        Ok(is_removed)
     }
 
     /// The listener is gone.
@@ -61,12 +72,15 @@ impl Control {
     /// The program has taken the socket out of its listener; `socket` is a duplicate.
     pub(super) fn bare(&self, address: u16, socket: Owned, is_shared: bool) {
         let mut link = self.link();
-        link.bare.add(Bare { address, socket, is_shared });
+        let is_removed =
+            link.changes.iter().any(|change| matches!(change, Change::Removed(place) if *place == address));
+        let since = is_removed.then(Instant::now);
+        link.bare.add(Bare { address, socket, is_shared, since });
         self.note_drain(&mut link);
     }
 
     pub(super) fn tell_closed(&self, link: &mut Link, index: u16) {
-        link.open.retain(|open| *open != index);
+        link.open.retain(|open| open.address != index);
         self.seat().leaves(index);
         // If the master cannot be told it is gone or busy; either way the socket is closed and the kernel knows.
         if let Err(error) = self.tell(link, &Frame::Closed { address: index }) {

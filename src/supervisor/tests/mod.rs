@@ -4,6 +4,7 @@
 //! the design and nothing of the supervisor's code. On it stand the tables (`by_hand` and what uses it) and `world`, a
 //! simulated kernel with workers of every kind, through which `walks` takes thousands of random walks.
 
+mod addresses;
 mod by_hand;
 mod doors;
 mod ends;

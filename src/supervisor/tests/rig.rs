@@ -35,11 +35,17 @@ pub(super) enum Input {
     Drain(WorkerId),
     Kill(WorkerId, Signal),
     Stop(Shutdown, Option<Signal>),
+    /// At the next place.
+    AddressAdded,
+    AddressRemoved(usize),
 }
 
 /// What performs actions. Its answers are inputs of the same turn.
 pub(super) trait Kernel {
     fn perform(&mut self, now: At, action: &Action) -> Vec<Input>;
+
+    /// Workers that are forked from now on have one address more.
+    fn address_added(&mut self) {}
 }
 
 pub(super) struct Rig<K> {
@@ -52,6 +58,8 @@ pub(super) struct Rig<K> {
     said: VecDeque<Event>,
     referee: Referee,
     base: Instant,
+    /// Of addresses, those that are gone included.
+    places: usize,
     /// Prints every input and action.
     trace: bool,
 }
@@ -59,9 +67,8 @@ pub(super) struct Rig<K> {
 impl<K: Kernel> Rig<K> {
     /// Not started yet.
     pub(super) fn new(settings: Settings, addresses: usize, seed: u64, kernel: K) -> Self {
-        let address = |port: usize| Address::new("".into(), SocketAddr::from(([127, 0, 0, 1], 8000 + port as u16)));
         let addresses: Vec<Address> = (0..addresses).map(address).collect();
-        let (settings, base) = (settings.bounded(), Instant::now());
+        let (settings, base, places) = (settings.bounded(), Instant::now(), addresses.len());
         Self {
             kernel,
             now: Duration::ZERO,
@@ -71,6 +78,7 @@ impl<K: Kernel> Rig<K> {
             said: VecDeque::new(),
             referee: Referee::new(settings, addresses, base),
             base,
+            places,
             trace: false,
         }
     }
@@ -88,7 +96,13 @@ impl<K: Kernel> Rig<K> {
 
     /// Hands in one input; a request is performed before this returns, everything else with `settle`.
     pub(super) fn feed(&mut self, input: Input) -> Verdict {
-        let is_request = matches!(input, Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..));
+        let is_request = match input {
+            Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => true,
+            Input::AddressAdded | Input::AddressRemoved(_) => true,
+            Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => false,
+            Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => false,
+            Input::ChannelClosed(_) | Input::Exited(..) => false,
+        };
         if is_request {
             self.perform()?;
         }
@@ -140,6 +154,9 @@ impl<K: Kernel> Rig<K> {
     }
 
     fn changes_what_it_must(&mut self, input: Input) -> Verdict {
+        if input == Input::AddressAdded {
+            self.kernel.address_added();
+        }
         self.referee.input(self.now, &input);
         let answer = self.hand_in(input);
         self.pass_on()?;
@@ -178,6 +195,12 @@ impl<K: Kernel> Rig<K> {
             Input::ChannelClosed(id) => supervisor.handle_channel_closed(now, id),
             Input::Exited(id, status) => supervisor.handle_exited(now, id, status),
             Input::Stop(how, by) => supervisor.handle_stop(now, how, by),
+            Input::AddressAdded if supervisor.may_grow("").is_ok() => {
+                supervisor.handle_address_added(address(self.places));
+                self.places += 1;
+            }
+            Input::AddressAdded => {}
+            Input::AddressRemoved(place) => supervisor.handle_address_removed(now, place),
             Input::Fork => return supervisor.handle_fork(now).map(Some),
             Input::Drain(id) => supervisor.handle_drain(now, id)?,
             Input::Kill(id, signal) => supervisor.handle_kill(now, id, signal)?,
@@ -240,3 +263,8 @@ impl<K: Kernel> Rig<K> {
 
 /// The master's process id.
 pub(super) const MASTER: u32 = 100;
+
+/// Of this place.
+pub(super) fn address(place: usize) -> Address {
+    Address::new("".into(), SocketAddr::from(([127, 0, 0, 1], 8000 + place as u16)))
+}

@@ -1,9 +1,10 @@
 //! Sockets that the program took out of their listeners.
 //!
 //! The program accepts on them by itself and closes them when it likes, but the master's duplicate keeps them open. So
-//! they are shut for the program when the worker is to leave: as soon as nobody waits in the queue, and after a while
-//! in any case, for the program may no longer accept. A socket that all workers share is only given up: it is the
-//! master's to shut, and when it has done so the socket is readable for ever, which looks as if somebody waited.
+//! they are shut for the program when the worker is to leave, or the address is gone: as soon as nobody waits in the
+//! queue, and after a while in any case, for the program may no longer accept. A socket that all workers share is only
+//! given up: it is the master's to shut, and when it has done so the socket is readable for ever, which looks as if
+//! somebody waited.
 
 use std::{
     os::fd::AsFd,
@@ -16,15 +17,16 @@ use crate::{net::door, scoreboard::Seat, sys::owned::Owned, worker::boot::TARGET
 
 #[derive(Default)]
 pub(in crate::worker) struct BareSockets {
-    /// By the place of the address in the builder's order.
     sockets: Vec<Bare>,
-    leaving_since: Option<Instant>,
 }
 
 pub(in crate::worker) struct Bare {
+    /// By the place of the address in the builder's order.
     pub(in crate::worker) address: u16,
     pub(in crate::worker) socket: Owned,
     pub(in crate::worker) is_shared: bool,
+    /// Since when it is to be given up.
+    pub(in crate::worker) since: Option<Instant>,
 }
 
 impl BareSockets {
@@ -32,17 +34,32 @@ impl BareSockets {
         self.sockets.push(bare);
     }
 
+    #[cfg(feature = "tokio")]
     pub(in crate::worker) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
 
-    /// Called again and again while the worker drains. Shuts what can be shut now and returns the addresses; `whose` is
-    /// for the log.
+    /// Some are to be given up.
+    pub(in crate::worker) fn is_leaving(&self) -> bool {
+        self.sockets.iter().any(|bare| bare.since.is_some())
+    }
+
+    /// From now on those at these addresses are to be given up.
+    pub(in crate::worker) fn let_go(&mut self, now: Instant, which: impl Fn(u16) -> bool) {
+        for bare in self.sockets.iter_mut().filter(|bare| which(bare.address)) {
+            bare.since.get_or_insert(now);
+        }
+    }
+
+    /// Called again and again while some are to be given up. Shuts what can be shut now and returns the addresses;
+    /// `whose` is for the log.
     pub(in crate::worker) fn leave(&mut self, now: Instant, whose: &Seat) -> Vec<u16> {
-        let since = *self.leaving_since.get_or_insert(now);
-        let overdue = now.saturating_duration_since(since) >= LONGEST;
+        let leaves = |bare: &Bare| {
+            let since = bare.since?;
+            Some(now.saturating_duration_since(since) >= LONGEST || !has_waiting(&bare.socket))
+        };
         let (doomed, others) =
-            std::mem::take(&mut self.sockets).into_iter().partition(|bare| overdue || !has_waiting(&bare.socket));
+            std::mem::take(&mut self.sockets).into_iter().partition(|bare| leaves(bare) == Some(true));
         self.sockets = others;
         let doomed: Vec<Bare> = doomed;
         doomed.iter().filter(|bare| !bare.is_shared).for_each(|bare| shut(&bare.socket, whose));
@@ -62,7 +79,7 @@ fn shut(socket: &Owned, whose: &Seat) {
         Ok(Some(waiting)) => {
             log::warn!(
                 target: TARGET,
-                "{whose} drains, but no longer accepts on its bare socket, which is shut: waiting clients reset: {waiting}"
+                "{whose} leaves, but no longer accepts on its bare socket, which is shut: waiting clients reset: {waiting}"
             );
         }
         Err(error) => log::warn!(target: TARGET, "{whose}: shutting its bare socket: {error}"),

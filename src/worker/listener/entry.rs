@@ -12,7 +12,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -51,6 +51,10 @@ pub(in crate::worker) struct Entry<L: Socket> {
     is_shared: bool,
     control: Arc<Control>,
     index: u16,
+    /// Its address is no more.
+    is_removed: Arc<AtomicBool>,
+    /// Threads inside `accept_blocking`.
+    waiting: AtomicUsize,
     /// It takes no more connections: it was shut, by this worker while draining or by the master.
     done: AtomicBool,
 }
@@ -81,11 +85,13 @@ impl<L: Socket> Entry<L> {
         bind: &Bind,
         control: Arc<Control>,
         index: u16,
+        is_removed: Arc<AtomicBool>,
     ) -> Result<Self> {
         let Prepared { poller, pause } = prepared;
         let door = Owned::register(L::from(door), AsFd::as_fd);
         let (at, is_shared) = (bind.at.clone(), bind.shared);
-        let entry = Self { poller, door, pause, at, is_shared, control, index, done: AtomicBool::new(false) };
+        let (waiting, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let entry = Self { poller, door, pause, at, is_shared, control, index, is_removed, waiting, done };
         let watched = entry.poller.add(&entry.door, EpollEvent::new(EpollFlags::EPOLLIN, 0));
         watched.map_err(|error| Error::system("watching the listener's socket", error))?;
         Ok(entry)
@@ -105,6 +111,15 @@ impl<L: Socket> Entry<L> {
     pub(super) fn accept_blocking<T>(&self, accept: impl Fn(&L) -> io::Result<T>) -> io::Result<Option<T>> {
         self.check_process()?;
         let _waiting = self.control.waiting_thread();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let accepted = self.accept_or_wait(accept);
+        if self.waiting.fetch_sub(1, Ordering::SeqCst) == 1 && self.is_done() {
+            self.pause.fall_silent();
+        }
+        accepted
+    }
+
+    fn accept_or_wait<T>(&self, accept: impl Fn(&L) -> io::Result<T>) -> io::Result<Option<T>> {
         loop {
             match self.accept_by(&accept) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -141,8 +156,9 @@ impl<L: Socket> Entry<L> {
     fn accept_by<T>(&self, accept: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
         self.check_process()?;
         self.control.settle();
+        let knew = self.is_removed.load(Ordering::Relaxed);
         while !self.is_done() {
-            let draining = self.control.seat().is_draining();
+            let leaves = self.is_removed.load(Ordering::Relaxed) || self.control.seat().is_draining();
             match accept(&self.door) {
                 Ok(connection) => {
                     self.control.seat().accepted_at(self.index);
@@ -151,7 +167,7 @@ impl<L: Socket> Entry<L> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.resume();
-                    if draining {
+                    if leaves {
                         self.leave();
                     }
                     break;
@@ -167,6 +183,10 @@ impl<L: Socket> Entry<L> {
             }
         }
         self.control.turn_if_due()?;
+        if !knew && self.is_removed.load(Ordering::Relaxed) {
+            // It has just heard of it, and nothing else may make the loop turn.
+            return self.accept_by(accept);
+        }
         Err(io::ErrorKind::WouldBlock.into())
     }
 
@@ -192,6 +212,10 @@ impl<L: Socket> Entry<L> {
             log::warn!(target: TARGET, "shutting the listening socket: {error}");
         }
         self.control.close(self.index);
+        // In a drain the bell rings for all of them.
+        if self.is_removed.load(Ordering::Relaxed) && self.waiting.load(Ordering::SeqCst) > 0 {
+            self.pause.wake_all();
+        }
     }
 
     /// Until something is ready. Each thread that waits here is woken in turn, not all of them at once.

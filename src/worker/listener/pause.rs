@@ -107,6 +107,20 @@ impl Pause {
         Ok(poller.delete(door)?)
     }
 
+    /// All threads that wait, and all that begin to before the last one has left.
+    pub(super) fn wake_all(&self) {
+        if let Err(error) = self.alarm.set(AT_ONCE) {
+            log::warn!(target: TARGET, "waking the threads at a listener: {error}");
+        }
+    }
+
+    /// Nobody waits any more: a level-triggered loop would spin.
+    pub(super) fn fall_silent(&self) {
+        if let Err(error) = self.alarm.unset() {
+            log::warn!(target: TARGET, "stopping a listener's timer: {error}");
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Whatever has failed under the lock is set right by the next pause.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -129,6 +143,9 @@ fn advice(why: &io::Error) -> &'static str {
 
 /// A client does not notice it, and 20 tries a second are no load.
 const LENGTH: Duration = Duration::from_millis(50);
+
+/// No time is no alarm.
+const AT_ONCE: Duration = Duration::from_nanos(1);
 
 /// A lasting shortage must not fill the log.
 const SAID_EVERY: Duration = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! The cases, by theme.
 
+mod addresses;
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod channel;
@@ -62,6 +63,7 @@ pub(crate) fn all() -> Vec<Case> {
         tls::CASES,
         tutorials::CASES,
         forking::CASES,
+        addresses::CASES,
         unix::CASES,
         unix::files::CASES,
         unix::given::CASES,

@@ -3,6 +3,8 @@
 //! Every wait ends with the fact, or with the case's deadline. A `Run` that is dropped before [`Run::end`] (a failed
 //! case) kills its group and notes everything that the fixture said.
 
+mod checks;
+
 use std::{
     env,
     io::Write,
@@ -14,7 +16,6 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
     sys::{
         signal::{Signal, kill, killpg},
         wait::{WaitPidFlag, WaitStatus, waitpid},
@@ -24,8 +25,7 @@ use nix::{
 
 use super::{
     FIXTURE,
-    bench::{connect_unix, free_port, launched},
-    fact,
+    bench::launched,
     fact::Fact,
     note,
     outputs::{News, Outputs},
@@ -138,6 +138,13 @@ impl Run {
             self.more(name);
         }
         self.all(name)[0].clone()
+    }
+
+    /// Waits until there are so many facts of this name, among others and in any order.
+    pub(crate) fn until(&mut self, name: &str, count: usize) {
+        while self.all(name).len() < count {
+            self.more(name);
+        }
     }
 
     /// The address of `all_ready`, which is awaited.
@@ -296,54 +303,12 @@ impl Run {
         }
     }
 
-    /// The leader is reaped: whatever is left of its group is a child of the harness now, running or zombie.
-    fn check_group(&self) {
-        match waitpid(Pid::from_raw(-self.group.as_raw()), Some(WaitPidFlag::WNOHANG)) {
-            Err(Errno::ECHILD) => {}
-            Ok(WaitStatus::StillAlive) => panic!("{}: left a process running in group {}", self.script, self.group),
-            left => panic!("{}: left a zombie: {left:?}", self.script),
-        }
-    }
-
-    fn check_log(&self) {
-        for line in &self.logs {
-            let expected = self.expected.iter().any(|(text, _)| line.contains(&**text));
-            assert!(is_harmless(line) || expected, "{}: unexpected log line: {line}", self.script);
-        }
-        for (text, times) in &self.expected {
-            let harmful = self.logs.iter().filter(|line| line.contains(&**text) && !is_harmless(line)).count();
-            let right = match times {
-                Times::Once => harmful == 1,
-                Times::Some => self.logged(text) > 0,
-            };
-            assert!(right, "{}: {harmful} warnings and errors contain {text:?}", self.script);
-        }
-    }
-
-    /// The fixture compares itself with what it was before the cluster: descriptors, signal mask.
-    fn check_facts(&self, status: ExitStatus) {
-        fact::check_order(&self.facts);
-        if status.code().is_some() && self.what == What::Fixture && self.orphans == Orphans::None {
-            let (before, after) = (self.all("before"), self.all("after"));
-            let states = (before.last().map(Fact::rest), after.last().map(Fact::rest));
-            assert!(states.0.is_some(), "{}: the fixture says nothing of itself", self.script);
-            assert_eq!(states.0, states.1, "{}: changed by the cluster", self.script);
-        }
-    }
-
-    fn check_ports(&self) {
-        for fact in self.all("listening") {
-            let text: String = fact.get("address");
-            if let Some(name) = text.strip_prefix("unix:") {
-                let left = connect_unix(name);
-                assert!(left.is_err(), "{}: somebody still listens at {text}", self.script);
-                continue;
-            }
-            let address: SocketAddr = fact.get("address");
-            if address.ip() == self.ip {
-                let free = free_port(address);
-                assert!(free.is_ok(), "{}: the port is still taken: {address}: {free:?}", self.script);
-            }
+    /// Lets time pass until it is so. Only for what no fact tells.
+    #[track_caller]
+    pub(crate) fn pass_until(&mut self, mut is_so: impl FnMut() -> bool) {
+        while !is_so() {
+            assert!(Instant::now() < self.deadline, "{}: it does not become so", self.script);
+            self.pass(Duration::from_millis(5));
         }
     }
 
@@ -376,10 +341,6 @@ impl Drop for Run {
             assert!(self.checked, "a case must call end() on {}", self.script);
         }
     }
-}
-
-fn is_harmless(line: &str) -> bool {
-    line.is_empty() || ["DEBUG ", "INFO "].iter().any(|level| line.starts_with(level))
 }
 
 fn ended(status: WaitStatus) -> bool {

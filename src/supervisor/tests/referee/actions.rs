@@ -113,7 +113,9 @@ impl Referee {
             }
             Event::Backoff { slot, delay, deaths } => self.announced(now, slot.index(), *delay, *deaths),
             Event::AllReady { workers, addresses, .. } => {
-                let right = self.all_ready == Once::Owed && *workers == self.initial() && *addresses == self.addresses;
+                let right = self.all_ready == Once::Owed
+                    && *workers == self.initial()
+                    && addresses.iter().eq(self.addresses.iter().flatten());
                 self.all_ready = Once::Done;
                 right.then_some(()).ok_or("AllReady comes once, and when every first slot is ready".to_owned())
             }
@@ -130,7 +132,8 @@ impl Referee {
             return Err(format!("{said:?} of {worker} names the wrong slot or pid"));
         }
         if let Some(rank) = said.rank() {
-            life.comes(rank).map_err(|why| format!("{worker}: {why}"))?;
+            let late = matches!(&said, Said::Listening(address) if !life.born.contains(address));
+            life.comes(rank, late).map_err(|why| format!("{worker}: {why}"))?;
         } else if life.last.is_none_or(|last| last >= Rank::Disconnect) {
             return Err(format!("{worker}: {said:?} after {:?}", life.last));
         }
@@ -199,10 +202,10 @@ impl Referee {
 }
 
 impl Life {
-    /// The next of the steps that have an order.
-    fn comes(&mut self, rank: Rank) -> Verdict {
+    /// The next of the steps that have an order; `late`: at an address that came after its birth.
+    fn comes(&mut self, rank: Rank, late: bool) -> Verdict {
         let repeats = rank == Rank::Listening && self.last == Some(Rank::Listening);
-        let after_ready = rank == Rank::Listening && self.last == Some(Rank::Ready) && self.told_ready;
+        let after_ready = rank == Rank::Listening && self.last == Some(Rank::Ready) && (self.told_ready || late);
         let in_order = self.last.map_or(rank == Rank::Fork, |last| last < rank);
         let skipped = rank == Rank::Exit && self.last != Some(Rank::Disconnect)
             || matches!(rank, Rank::Listening | Rank::Ready) && self.last == Some(Rank::Fork);

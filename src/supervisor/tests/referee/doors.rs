@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{At, Book, Holds, Referee, Verdict};
-use crate::{id::WorkerId, supervisor::Surrender};
+use crate::{config::ReadyWhen, id::WorkerId, supervisor::Surrender};
 
 /// Those of one slot that are not shut, by the place of the address.
 pub(super) type Doors = BTreeMap<usize, Door>;
@@ -13,6 +13,10 @@ pub(super) enum Door {
     Open(WorkerId),
     /// Nobody accepts on it; another worker may take it until then.
     Kept {
+        until: At,
+    },
+    /// Its address is no more: until then, whoever accepts there may empty the queue.
+    Condemned {
         until: At,
     },
     /// It is to be shut before the turn is over.
@@ -37,8 +41,36 @@ impl Referee {
     pub(super) fn door_closed(&mut self, now: At, id: WorkerId, address: usize) {
         let Some((slot, leaves)) = self.live(id).map(|life| (life.slot, life.is_leaving())) else { return };
         let until = if leaves { now } else { now + PATIENCE };
-        for door in self.slots[slot].doors.get_mut(&address).into_iter().filter(|door| **door == Door::Open(id)) {
-            *door = Door::Kept { until };
+        let Some(door) = self.slots[slot].doors.get_mut(&address) else { return };
+        match door {
+            Door::Open(holder) if *holder == id => *door = Door::Kept { until },
+            Door::Condemned { .. } => *door = Door::Condemned { until: now },
+            Door::Open(_) | Door::Kept { .. } | Door::Doomed(_) => {}
+        }
+    }
+
+    /// Whoever has only waited for it is ready; its doors are shut soon.
+    pub(super) fn address_removed(&mut self, now: At, place: usize) {
+        let gone = self.addresses[place].take();
+        self.condemn(now, place);
+        let when = self.settings.ready_when;
+        let ids: Vec<WorkerId> = self.lives.keys().copied().collect();
+        for id in ids {
+            let Some(life) = self.live(id) else { continue };
+            life.awaited.retain(|awaited| Some(awaited) != gone.as_ref());
+            if life.online.is_some() && !life.closed && life.awaited.is_empty() && when == ReadyWhen::Listening {
+                self.ready(now, id, false);
+            }
+        }
+    }
+
+    fn condemn(&mut self, now: At, address: usize) {
+        for door in self.slots.iter_mut().filter_map(|book| book.doors.get_mut(&address)) {
+            match door {
+                Door::Open(_) => *door = Door::Condemned { until: now + Duration::from_secs(1) },
+                Door::Kept { .. } => *door = Door::Condemned { until: now },
+                Door::Condemned { .. } | Door::Doomed(_) => {}
+            }
         }
     }
 
@@ -72,11 +104,15 @@ impl Referee {
             None => Err(format!("{which}, which is not open")),
             Some(Door::Open(id)) => Err(format!("{which}, where worker {id} accepts")),
             Some(Door::Kept { until }) if until > now => Err(format!("{which}, which is kept until {until:?}")),
+            Some(Door::Condemned { until }) if until > now => Err(format!("{which}, which has until {until:?}")),
+            Some(Door::Condemned { .. }) => {
+                (why == Surrender::Removed).then_some(()).ok_or_else(|| format!("{which}, whose address was removed"))
+            }
             Some(Door::Kept { .. }) => {
                 let fits = match why {
                     Surrender::Left => leaves_since.is_some(),
                     Surrender::Unattended => leaves_since.is_none_or(|since| since == now),
-                    Surrender::BackOff | Surrender::Replaced => false,
+                    Surrender::BackOff | Surrender::Replaced | Surrender::Removed => false,
                 };
                 fits.then_some(())
                     .ok_or_else(|| format!("{which} after its time, but its worker leaves since {leaves_since:?}"))
@@ -94,8 +130,11 @@ impl Referee {
                 let wrong = match door {
                     Door::Doomed(why) => format!("was to be shut ({why:?})"),
                     Door::Kept { until } if *until <= now => format!("was kept until {until:?} and is not shut"),
+                    Door::Condemned { until } if *until <= now => {
+                        format!("was condemned until {until:?} and is not shut")
+                    }
                     Door::Open(id) if !self.lives.contains_key(id) => format!("is open and worker {id} is gone"),
-                    Door::Kept { .. } | Door::Open(_) => continue,
+                    Door::Kept { .. } | Door::Condemned { .. } | Door::Open(_) => continue,
                 };
                 return Err(format!("address {address} of slot {slot} {wrong}"));
             }
@@ -105,7 +144,7 @@ impl Referee {
 
     pub(super) fn door_deadlines(&self) -> impl Iterator<Item = At> {
         self.slots.iter().flat_map(|book| book.doors.values()).filter_map(|door| match door {
-            Door::Kept { until } => Some(*until),
+            Door::Kept { until } | Door::Condemned { until } => Some(*until),
             Door::Open(_) | Door::Doomed(_) => None,
         })
     }

@@ -7,7 +7,10 @@ use crate::{
     config::{ReadyWhen, Restart},
     event::{Cause, ExitStatus, Shutdown, State, WorkerInfo},
     id::{Signal, Slot, WorkerId},
-    supervisor::{SpawnFailure, Surrender, tests::rig::Input},
+    supervisor::{
+        SpawnFailure, Surrender,
+        tests::rig::{Input, address},
+    },
 };
 
 use super::At;
@@ -20,7 +23,10 @@ impl Referee {
         let heard = |id: &WorkerId| self.lives.get(id).is_some_and(|life| life.exited.is_none() && !life.closed);
         match input {
             Input::Spawned(id, _) | Input::SpawnFailed(id, _) => forking(id),
-            Input::Online(id) | Input::Listening(id, _) | Input::ListenerClosed(id, _) => heard(id),
+            Input::Listening(id, place) => heard(id) && self.addresses.get(*place).is_some_and(Option::is_some),
+            Input::AddressRemoved(place) => self.addresses.get(*place).is_some_and(Option::is_some),
+            Input::AddressAdded => self.stop.is_none() && !self.finished,
+            Input::Online(id) | Input::ListenerClosed(id, _) => heard(id),
             Input::Ready(id) | Input::Said(id) | Input::Leaving(id) => heard(id),
             Input::Deaf(id) | Input::ChannelClosed(id) | Input::Exited(id, _) => lives(id),
             Input::Drain(id) | Input::Kill(id, _) => lives(id),
@@ -30,7 +36,7 @@ impl Referee {
     }
 
     pub(in super::super) fn input(&mut self, now: At, input: &Input) {
-        if !matches!(input, Input::Stop(..) | Input::SpawnFailed(..)) {
+        if !matches!(input, Input::Stop(..) | Input::SpawnFailed(..) | Input::AddressAdded | Input::AddressRemoved(_)) {
             self.look_again_for_threads(now);
         }
         match *input {
@@ -66,6 +72,8 @@ impl Referee {
                 }
             }
             Input::Stop(how, by) => self.stop_requested(now, how, by),
+            Input::AddressAdded => self.addresses.push(Some(address(self.addresses.len()))),
+            Input::AddressRemoved(place) => self.address_removed(now, place),
         }
     }
 
@@ -89,7 +97,8 @@ impl Referee {
 
     fn spawned(&mut self, now: At, id: WorkerId, pid: u32) {
         let Some(slot) = self.forking_slot(id) else { return };
-        self.lives.insert(id, Life::new(slot, pid, now));
+        let born = self.addresses.iter().flatten().cloned().collect();
+        self.lives.insert(id, Life::new(slot, pid, now, born));
         let book = &mut self.slots[slot];
         book.holds = Holds::Live(id);
         book.last = None;
@@ -137,14 +146,14 @@ impl Referee {
     }
 
     fn online(&mut self, now: At, id: WorkerId) {
-        let at_once = self.addresses.is_empty() && self.settings.ready_when == ReadyWhen::Listening;
+        let when = self.settings.ready_when;
         let Some(life) = self.live(id) else { return };
         if life.is_leaving() || life.online.is_some() {
             return;
         }
         life.online = Some(now);
         life.owed.push_back(Said::Online);
-        if at_once {
+        if life.awaited.is_empty() && when == ReadyWhen::Listening {
             self.ready(now, id, false);
         }
     }
@@ -152,21 +161,22 @@ impl Referee {
     fn listening(&mut self, now: At, id: WorkerId, address: usize) {
         self.online(now, id);
         self.door_opened(id, address);
-        let address = self.addresses[address].clone();
-        let (all, when) = (self.addresses.len(), self.settings.ready_when);
+        let Some(address) = self.addresses[address].clone() else { return };
+        let when = self.settings.ready_when;
         let Some(life) = self.live(id) else { return };
         if life.is_leaving() || life.listens.contains(&address) {
             return;
         }
         life.listens.push(address.clone());
         life.listening.get_or_insert(now);
+        life.awaited.retain(|awaited| *awaited != address);
         life.owed.push_back(Said::Listening(address));
-        if life.listens.len() == all && when == ReadyWhen::Listening {
+        if life.awaited.is_empty() && when == ReadyWhen::Listening {
             self.ready(now, id, false);
         }
     }
 
-    fn ready(&mut self, now: At, id: WorkerId, told: bool) {
+    pub(super) fn ready(&mut self, now: At, id: WorkerId, told: bool) {
         let Some(life) = self.live(id) else { return };
         if life.is_leaving() || life.ready.is_some() {
             return;

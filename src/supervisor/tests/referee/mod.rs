@@ -27,7 +27,8 @@ pub(super) type Verdict = Result<(), String>;
 
 pub(super) struct Referee {
     settings: Settings,
-    addresses: Vec<Address>,
+    /// By place; `None`: removed.
+    addresses: Vec<Option<Address>>,
     base: Instant,
     slots: Vec<Book>,
     lives: BTreeMap<WorkerId, Life>,
@@ -125,6 +126,9 @@ struct Life {
     listens: Vec<Address>,
     /// At its first address.
     listening: Option<At>,
+    /// The addresses that it was born with, and those of them that it has yet to listen at.
+    born: Vec<Address>,
+    awaited: Vec<Address>,
     /// It said so itself, before it listened everywhere.
     told_ready: bool,
     closed: bool,
@@ -178,7 +182,7 @@ impl Referee {
         let slots = settings.max_workers.unwrap_or_else(|| settings.workers.max(64));
         let mut referee = Self {
             settings,
-            addresses,
+            addresses: addresses.into_iter().map(Some).collect(),
             base,
             slots: (0..slots).map(|_| Book::new()).collect(),
             lives: BTreeMap::new(),
@@ -276,7 +280,7 @@ impl Span {
 }
 
 impl Life {
-    fn new(slot: usize, pid: u32, forked: At) -> Self {
+    fn new(slot: usize, pid: u32, forked: At, born: Vec<Address>) -> Self {
         Self {
             slot,
             pid,
@@ -285,6 +289,8 @@ impl Life {
             ready: None,
             listens: Vec::new(),
             listening: None,
+            born: born.clone(),
+            awaited: born,
             told_ready: false,
             closed: false,
             disconnect: false,

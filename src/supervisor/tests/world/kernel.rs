@@ -258,6 +258,10 @@ impl SimKernel {
 }
 
 impl Kernel for SimKernel {
+    fn address_added(&mut self) {
+        self.addresses += 1;
+    }
+
     fn perform(&mut self, now: At, action: &Action) -> Vec<Input> {
         match action {
             Action::Spawn { id, .. } => return self.fork(now, *id),

@@ -155,7 +155,10 @@ impl World {
         let id = self.any_id();
         let signal =
             self.random.pick(&[Signal::TERM, Signal::KILL, Signal::USR1, Signal::from_raw(0), Signal::from_raw(37)]);
-        match self.random.below(40) {
+        let place = self.random.below(8) as usize;
+        match self.random.below(44) {
+            40..42 => Input::AddressAdded,
+            42.. => Input::AddressRemoved(place),
             0..14 => Input::Fork,
             14..26 => Input::Drain(id),
             26..38 => Input::Kill(id, signal),

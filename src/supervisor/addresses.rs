@@ -1,0 +1,66 @@
+//! Addresses that come and go while the cluster runs.
+//!
+//! A worker is ready with the addresses that it was born with; one that is added later concerns those that are forked
+//! later. One that is removed is waited for no longer.
+
+use std::time::Instant;
+
+use super::{Course, Supervisor, process::Process};
+use crate::{
+    config::ReadyWhen,
+    error::{Error, Kind, Result},
+    event::Address,
+};
+
+impl Supervisor {
+    /// **Errors**: the cluster stops or has ended.
+    pub(crate) fn may_grow(&self, step: &str) -> Result<()> {
+        match self.course {
+            Course::Running => Ok(()),
+            Course::Stopping { .. } | Course::Finished => {
+                Err(Error::new(Kind::Gone, format!("{step}: the cluster is stopping, nobody would listen there")))
+            }
+        }
+    }
+
+    /// At the next place.
+    pub(crate) fn handle_address_added(&mut self, address: Address) {
+        self.addresses.push(Some(address));
+    }
+
+    /// Its place is never given again.
+    pub(crate) fn handle_address_removed(&mut self, now: Instant, place: usize) {
+        if self.addresses.get_mut(place).and_then(Option::take).is_none() {
+            return;
+        }
+        for index in 0..self.posts.len() {
+            self.posts[index].doors.condemn(now, place);
+            if let Some(process) = self.posts[index].live_mut() {
+                process.no_longer_awaits(place);
+            }
+            let hears = |process: &Process| process.is_online() && process.is_connected();
+            if self.posts[index].live().is_some_and(hears) {
+                self.ready_if_it_listens(now, index);
+            }
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Everywhere, where that is what it takes.
+    pub(super) fn ready_if_it_listens(&mut self, now: Instant, index: usize) {
+        let listens = self.posts[index].live().is_some_and(Process::listens_everywhere);
+        if listens && self.settings.ready_when == ReadyWhen::Listening {
+            self.became_ready(now, index);
+        }
+    }
+
+    /// What is said of an address that is gone means nothing any more.
+    pub(super) fn is_there(&self, place: usize) -> bool {
+        self.addresses.get(place).is_some_and(Option::is_some)
+    }
+
+    /// Of all addresses that there are.
+    pub(super) fn places(&self) -> Vec<usize> {
+        (0..self.addresses.len()).filter(|place| self.addresses[*place].is_some()).collect()
+    }
+}
