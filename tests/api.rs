@@ -7,9 +7,9 @@ use std::{
 
 use mio_cluster::{
     Address, Cause, Closed, Closes, Cluster, Deadline, DoorStats, Error, Event, ExitStatus, Io, Key, Layer, Listen,
-    Listener, Mailbox, Master, Posted, ReadyWhen, Restart, Row, Scoreboard, Serve, Shutdown, Signal, Slot, SourceId,
-    State, TimerId, Totals, Turn, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef, WorkerStats,
-    mio::event::Source,
+    Listener, Mailbox, Master, Message, Posted, ReadyWhen, RequestId, Restart, Row, Scoreboard, Serve, Shutdown,
+    Signal, Slot, SourceId, State, TimerId, Totals, Turn, UnixListener, Worker, WorkerEvent, WorkerHandle, WorkerId,
+    WorkerInfo, WorkerRef, WorkerStats, mio::event::Source,
 };
 
 /// `T` in the position of `&T` finds the inherent constant if the bound holds, the trait's otherwise.
@@ -45,7 +45,9 @@ fn values_may_go_anywhere() {
     anywhere::<Layer>();
     anywhere::<Listen>();
     anywhere::<Mailbox>();
+    anywhere::<Message>();
     anywhere::<ReadyWhen>();
+    anywhere::<RequestId>();
     anywhere::<Restart>();
     anywhere::<Row>();
     anywhere::<Scoreboard>();
@@ -74,9 +76,11 @@ fn the_scoreboard_and_its_rows_are_handles() {
 #[test]
 fn a_listener_is_shared_and_a_worker_moved() {
     assert!(holds!(Listener: Send + Sync));
+    assert!(holds!(UnixListener: Send + Sync));
     assert!(holds!(Worker: Send));
     assert!(!holds!(Worker: Sync));
     assert!(!holds!(Worker: Clone));
+    assert!(!holds!(Message: Clone), "a descriptor has one owner");
 }
 
 #[test]
