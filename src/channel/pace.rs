@@ -59,9 +59,10 @@ impl Pace {
 /// A millisecond: a thousand packets a second cost little.
 const HOLD: u64 = 1_000_000;
 
-/// Five, if the last packet held so many messages: each of them waits for longer, but for no longer than a hundredth of
-/// what a person notices, and the receiver is woken a fifth as often.
-const HOLD_DENSE: u64 = 5 * HOLD;
+/// Ten, if the last packet held so many messages: each of them waits for longer, but not so long that a person notices,
+/// and the receiver is woken a tenth as often. With a message per request that is 1 % of a request's CPU time
+/// (`scripts/bench/messages --only counting`).
+const HOLD_DENSE: u64 = 10 * HOLD;
 const DENSE: u32 = 16;
 
 #[cfg(test)]
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dense_stream_leaves_every_five() {
+    fn a_dense_stream_leaves_every_ten() {
         let mut pace = Pace::default();
         let start = 10 * HOLD_DENSE;
         for _ in 0..DENSE {

@@ -219,13 +219,13 @@ impl Master {
 
     fn emit(&mut self, now: Instant, event: Event) {
         self.report.event(now, &event, self.crew.len());
-        self.events.push_back(event);
+        self.events.push(event);
     }
 
     /// In the child: those of messages that the program has not taken yet are the master's. Only read, as memory that
     /// is written must be copied.
     fn forget_descriptors(&mut self) {
-        let queued = self.supervisor.events_mut().chain(&mut self.events);
+        let queued = self.supervisor.events_mut().chain(self.events.events_mut());
         for event in queued {
             if let Event::Message { message, .. } | Event::Reply { result: Ok(message), .. } = event {
                 drop(std::mem::take(&mut message.fds));

@@ -109,7 +109,7 @@ impl Master {
             Frame::Opened { address } => self.opened(now, id, address),
             Frame::Closed { address } => self.supervisor.handle_closed(now, id, usize::from(address)),
             Frame::Message { purpose, bytes } => self.hear_message(now, id, purpose, bytes, descriptors, announced),
-            Frame::Batch { messages } => self.hear_messages(now, id, messages),
+            Frame::Batch(messages) => self.hear_messages(now, id, messages),
             Frame::Granted { .. }
             | Frame::Refused { .. }
             | Frame::Drain { .. }

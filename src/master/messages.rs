@@ -5,7 +5,6 @@
 //! it up: beyond [`LADEN`] the workers' channels are not read, and their senders are told that there is no room.
 
 use std::{
-    iter,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
@@ -17,7 +16,8 @@ use crate::{
     event::{Event, Message},
     id::{RequestId, WorkerId},
     scoreboard,
-    wire::Purpose,
+    supervisor::Heard,
+    wire::{Bundle, Purpose},
 };
 
 /// What is under way between the program and its workers.
@@ -25,13 +25,11 @@ pub(super) struct Mail {
     pub(super) requests: Requests,
     /// Workers for whom a message is held.
     holding: Vec<WorkerId>,
-    /// The weight of the messages among the events that the program has not taken.
-    pub(super) laden: usize,
 }
 
 impl Mail {
     pub(super) fn new() -> Self {
-        Self { requests: Requests::new(), holding: Vec::new(), laden: 0 }
+        Self { requests: Requests::new(), holding: Vec::new() }
     }
 }
 
@@ -39,9 +37,10 @@ impl Master {
     /// Sends a message to one worker, where it is a
     /// [`WorkerEvent::Message`](crate::WorkerEvent::Message). Never blocks.
     ///
-    /// Messages to one worker arrive in their order, or the worker has ended. Several within a millisecond may share a
-    /// packet: the first one leaves at once, the others when all events were taken
-    /// ([`next_event`](Self::next_event) returned `None`), or a millisecond later.
+    /// Messages to one worker arrive in their order, or the worker has ended. Small ones that follow each other closely
+    /// share a packet: the first one, and the first after something was heard from that worker, leaves at once, others
+    /// when all events were taken ([`next_event`](Self::next_event) returned `None`), or within a millisecond, in a
+    /// dense stream (16 in a packet) within ten.
     ///
     /// **Errors** give the message back, see [`Error::into_message`]. There is no such worker, or it has closed its
     /// channel ([`is_gone`](Error::is_gone)); it does not read what was sent before, and about 32 MiB wait for it
@@ -194,12 +193,15 @@ impl Master {
     }
 
     /// What came in one packet.
-    pub(super) fn hear_messages(&mut self, now: Instant, id: WorkerId, messages: Vec<Vec<u8>>) {
+    pub(super) fn hear_messages(&mut self, now: Instant, id: WorkerId, messages: Bundle) {
         let Some(worker) = self.crew.get(&id).map(|child| child.worker(id)) else { return };
-        let laden = &mut self.mail.laden;
-        let events = messages.into_iter().map(|bytes| Event::Message { worker, message: bytes.into() });
-        let events = events.inspect(|event| *laden += weight(event));
-        self.supervisor.handle_said(now, id, events, &mut self.events);
+        match self.supervisor.handle_said(now, id) {
+            Heard::Nobody => {}
+            Heard::AtOnce => self.events.push_messages(worker, messages),
+            Heard::Behind => {
+                messages.for_each(|bytes| self.announce(Event::Message { worker, message: bytes.into() }));
+            }
+        }
     }
 
     pub(super) fn hear_message(
@@ -226,9 +228,15 @@ impl Master {
             }
             Purpose::Request(_) => return self.garbled(id, "a request, which only a master makes"),
         };
-        let laden = &mut self.mail.laden;
-        let event = iter::once(event).inspect(|event| *laden += weight(event));
-        self.supervisor.handle_said(now, id, event, &mut self.events);
+        match self.supervisor.handle_said(now, id) {
+            Heard::Nobody => {}
+            Heard::AtOnce | Heard::Behind => self.announce(event),
+        }
+    }
+
+    fn announce(&mut self, event: Event) {
+        self.events.expect(&event);
+        self.supervisor.announce(event);
     }
 
     /// Requests whose time is over.
@@ -251,7 +259,7 @@ impl Master {
 
     /// The program has so much to take that workers must wait.
     pub(super) fn is_laden(&self) -> bool {
-        self.mail.laden >= LADEN
+        self.events.weight() >= LADEN
     }
 }
 

@@ -11,6 +11,7 @@ mod crew;
 mod custody;
 mod inputs;
 mod messages;
+mod queue;
 mod reactor;
 mod report;
 mod requests;
@@ -20,14 +21,13 @@ mod turns;
 
 use std::{
     cell::Cell,
-    collections::VecDeque,
     marker::PhantomData,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant, SystemTime},
 };
 
 use self::{
-    crew::Crew, custody::Custody, messages::Mail, reactor::Reactor, report::Report, sacrifice::Sacrifice,
+    crew::Crew, custody::Custody, messages::Mail, queue::Queue, reactor::Reactor, report::Report, sacrifice::Sacrifice,
     signals::Signals,
 };
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
     channel::Buffer,
     config::{Settings, Wanted},
     error::{Error, Kind, Result},
-    event::{Address, Event, Shutdown, WorkerInfo},
+    event::{Address, Shutdown, WorkerInfo},
     id::{Signal, Slot, WorkerId},
     net::Ports,
     pollable::pollable,
@@ -81,7 +81,7 @@ pub struct Master {
     custody: Custody,
     seats: Seats,
     buffer: Buffer,
-    events: VecDeque<Event>,
+    events: Queue,
     mail: Mail,
     /// The program has asked for the descriptor.
     is_watched: Cell<bool>,
@@ -142,7 +142,7 @@ impl Master {
             custody: Custody::new(keep),
             seats,
             buffer: Buffer::default(),
-            events: VecDeque::new(),
+            events: Queue::default(),
             mail: Mail::new(),
             is_watched: Cell::new(false),
             unfinished: false,

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Master, TARGET, messages::weight, reactor::Ready};
+use super::{End, Master, TARGET, reactor::Ready};
 use crate::{error::Result, event::Event};
 
 impl Master {
@@ -114,7 +114,7 @@ impl Master {
     }
 
     fn pop_event(&mut self) -> Option<Event> {
-        self.events.pop_front().inspect(|event| self.mail.laden -= weight(event))
+        self.events.pop()
     }
 
     /// When there is none left, the program has said what it had to say, and a cluster without workers ends.

@@ -22,7 +22,7 @@ use crate::{
     id::{RequestId, Slot, WorkerId},
     scoreboard::{self, Row},
     wire::Purpose,
-    worker::{Worker, WorkerHandle},
+    worker::{Voice, Worker, WorkerHandle},
 };
 
 /// The worker's loop, as callbacks of a [`Service`](crate::Service) that belong to no connection see it, and
@@ -145,14 +145,14 @@ impl Turn<'_> {
     ///
     /// **Errors**: as there.
     pub fn send(&self, message: impl Into<Message>) -> Result<()> {
-        self.hub.handle.say_at(self.hub.clock.ns, Purpose::Plain, message.into())
+        self.hub.voice.say(self.hub.clock.ns, Purpose::Plain, message.into())
     }
 
     /// Replies to the master, see [`Worker::reply`].
     ///
     /// **Errors**: as there.
     pub fn reply(&self, to: RequestId, message: impl Into<Message>) -> Result<()> {
-        self.hub.handle.say_at(self.hub.clock.ns, Purpose::Reply(to), message.into())
+        self.hub.voice.say(self.hub.clock.ns, Purpose::Reply(to), message.into())
     }
 
     /// "I am leaving", see [`Worker::disconnect`]: the worker drains, and `serve` returns after that.
@@ -191,6 +191,7 @@ pub(super) struct Hub {
     pub(super) open: usize,
     pub(super) draining_since: Option<u64>,
     handle: WorkerHandle,
+    voice: Voice,
     pub(super) slot: Slot,
     pub(super) id: WorkerId,
     /// What callbacks get is no promise to other threads.
@@ -218,6 +219,7 @@ impl Hub {
             open: 0,
             draining_since: None,
             handle: worker.handle(),
+            voice: Voice::of(worker),
             slot: worker.slot(),
             id: worker.id(),
             not_send: PhantomData,

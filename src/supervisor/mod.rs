@@ -32,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::{doors::Surrender, stop::Outcome};
+pub(crate) use self::{doors::Surrender, said::Heard, stop::Outcome};
 use self::{
     pace::{Budget, Jitter},
     post::{Awaits, First, Post, PostState},

@@ -1,27 +1,27 @@
 //! What workers and program say to each other passes through here for its place among the other events.
 
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 use super::{Action, Supervisor};
 use crate::{event::Event, id::WorkerId};
 
+/// Where what a worker has said belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Heard {
+    /// There is no such worker, or its channel is closed: nowhere.
+    Nobody,
+    /// The program can have it.
+    AtOnce,
+    /// Behind events that are still to be emitted: it is to be announced.
+    Behind,
+}
+
 impl Supervisor {
-    /// The worker has said something to the program. Nothing is taken of `events` once its channel is closed. They go to
-    /// `program` at once, unless others must go before them.
-    pub(crate) fn handle_said(
-        &mut self,
-        now: Instant,
-        id: WorkerId,
-        events: impl Iterator<Item = Event>,
-        program: &mut VecDeque<Event>,
-    ) {
-        let Some(index) = self.hear(now, id) else { return };
+    /// The worker has said something to the program.
+    pub(crate) fn handle_said(&mut self, now: Instant, id: WorkerId) -> Heard {
+        let Some(index) = self.hear(now, id) else { return Heard::Nobody };
         self.came_online(now, index);
-        if self.actions.is_empty() {
-            program.extend(events);
-        } else {
-            events.for_each(|event| self.emit(event));
-        }
+        if self.actions.is_empty() { Heard::AtOnce } else { Heard::Behind }
     }
 
     /// An event of the master's own takes its place among the others.

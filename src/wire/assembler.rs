@@ -1,6 +1,6 @@
 //! From packets to frames: the side that must not trust what it reads.
 
-use super::{Frame, HEADER, MESSAGE_MAX, MORE, Malformed, PACKET_MAX, Purpose, address, batch, frame::Kind};
+use super::{Bundle, Frame, HEADER, MESSAGE_MAX, MORE, Malformed, PACKET_MAX, Purpose, address, frame::Kind};
 use crate::id::RequestId;
 use std::{mem, time::Duration};
 
@@ -181,7 +181,7 @@ fn decode(kind: Kind, body: &[u8]) -> Result<Frame, Malformed> {
         Kind::ReopenLogs => exactly(kind, body).map(|[]| Frame::ReopenLogs)?,
         Kind::AddressAdded => address::decode_added(body)?,
         Kind::AddressRemoved => address::decode_removed(body)?,
-        Kind::Batch => Frame::Batch { messages: batch::messages(body)? },
+        Kind::Batch => Frame::Batch(Bundle::new(body)?),
         // These are put together from their parts.
         Kind::Message | Kind::Request | Kind::Reply => return Err(Malformed::UnknownKind(kind as u8)),
     })

@@ -52,32 +52,55 @@ impl Batch {
     }
 }
 
-/// What stands behind the header.
-pub(super) fn body(messages: &[Vec<u8>]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(messages.iter().map(|message| LENGTH + message.len()).sum());
-    for message in messages {
-        body.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes());
-        body.extend(message);
-    }
-    body
+/// The messages of a batch, in their order; each is made when it is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Bundle {
+    body: Vec<u8>,
+    at: usize,
 }
 
-pub(super) fn messages(mut body: &[u8]) -> Result<Vec<Vec<u8>>, Malformed> {
-    let mut messages = Vec::with_capacity(body.len() / USUAL);
-    while let Some((length, rest)) = body.split_first_chunk::<LENGTH>() {
-        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| Malformed::WrongBatch)?;
-        let (message, rest) = rest.split_at_checked(length).ok_or(Malformed::WrongBatch)?;
-        messages.push(message.to_vec());
-        body = rest;
+impl Bundle {
+    /// What stands behind the header of a packet.
+    pub(super) fn new(body: &[u8]) -> Result<Self, Malformed> {
+        let mut rest = body;
+        while !rest.is_empty() {
+            rest = split(rest).ok_or(Malformed::WrongBatch)?.1;
+        }
+        if body.is_empty() { Err(Malformed::WrongBatch) } else { Ok(Self { body: body.to_vec(), at: 0 }) }
     }
-    if body.is_empty() && !messages.is_empty() { Ok(messages) } else { Err(Malformed::WrongBatch) }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Of the whole, however much was asked for.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.body.len()
+    }
+}
+
+impl Iterator for Bundle {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let (message, rest) = split(&self.body[self.at..])?;
+        self.at = self.body.len() - rest.len();
+        Some(message.to_vec())
+    }
+}
+
+/// The first message, and what is behind it.
+fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = body.split_first_chunk::<LENGTH>()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
 /// Bytes of a message's length.
 const LENGTH: usize = size_of::<u32>();
-
-/// Bytes of a message with its length, as a guess of how many there are.
-const USUAL: usize = 32;
 
 /// Bytes of a packet at most: enough to make its own cost small, and few enough for several to fit into a socket.
 const FULL: usize = 32 * 1024;

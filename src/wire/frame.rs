@@ -1,6 +1,6 @@
 //! What master and worker say to each other, and how it is written into packets.
 
-use super::{BODY_MAX, DESCRIPTORS_MAX, HEADER, MESSAGE_MAX, MORE, PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use super::{BODY_MAX, Bundle, DESCRIPTORS_MAX, HEADER, MESSAGE_MAX, MORE, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use crate::{config::Bind, id::RequestId};
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
@@ -36,7 +36,7 @@ pub(crate) enum Frame {
     Message { purpose: Purpose, bytes: Vec<u8> },
     /// Both ways: several messages without descriptors and without a request, in their order. Written by
     /// [`Batch`](super::Batch).
-    Batch { messages: Vec<Vec<u8>> },
+    Batch(Bundle),
 }
 
 /// What a message is for.
@@ -116,7 +116,7 @@ impl Frame {
             Self::Ready | Self::Leaving | Self::ReopenLogs => Cow::Borrowed(&[]),
             Self::Message { bytes, .. } if bytes.len() > MESSAGE_MAX => return Err(TooLarge(bytes.len())),
             Self::Message { bytes, .. } => bytes.into(),
-            Self::Batch { messages } => super::batch::body(messages).into(),
+            Self::Batch(bundle) => bundle.body().into(),
         };
         let descriptors = u16::try_from(descriptors).unwrap_or(u16::MAX);
         Ok(Packets { kind: self.kind(), token: self.token(), descriptors, body, written: 0, at: 0 })
@@ -142,7 +142,7 @@ impl Frame {
             Self::Message { purpose: Purpose::Plain, .. } => Kind::Message,
             Self::Message { purpose: Purpose::Request(_), .. } => Kind::Request,
             Self::Message { purpose: Purpose::Reply(_), .. } => Kind::Reply,
-            Self::Batch { .. } => Kind::Batch,
+            Self::Batch(_) => Kind::Batch,
             Self::AddressAdded { .. } => Kind::AddressAdded,
             Self::AddressRemoved { .. } => Kind::AddressRemoved,
         }
@@ -151,7 +151,7 @@ impl Frame {
     fn token(&self) -> u32 {
         match self {
             Self::Message { purpose: Purpose::Request(id) | Purpose::Reply(id), .. } => id.as_u32(),
-            Self::Message { purpose: Purpose::Plain, .. } | Self::Batch { .. } => 0,
+            Self::Message { purpose: Purpose::Plain, .. } | Self::Batch(_) => 0,
             Self::Hello { .. } | Self::Listen { .. } | Self::Opened { .. } | Self::Closed { .. } => 0,
             Self::Ready | Self::Leaving | Self::Granted { .. } | Self::Refused { .. } => 0,
             Self::Drain { .. } | Self::ReopenLogs | Self::AddressAdded { .. } | Self::AddressRemoved { .. } => 0,

@@ -32,7 +32,7 @@ mod malformed;
 mod tests;
 
 pub(crate) use assembler::{Assembler, Descriptors, Progress};
-pub(crate) use batch::Batch;
+pub(crate) use batch::{Batch, Bundle};
 pub(crate) use frame::{Frame, Packets, Purpose, TooLarge};
 pub(crate) use malformed::Malformed;
 

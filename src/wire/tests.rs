@@ -176,11 +176,11 @@ fn batches_take_what_fits_and_refuse_what_does_not() {
         messages.push(vec![messages.len() as u8; messages.len()]);
     }
     assert!(messages.len() > 200 && batch.packet().len() <= PACKET_MAX, "{}", messages.len());
-    let expected = Ok(Progress::Frame(Frame::Batch { messages }, 0));
+    let expected = Ok(Progress::Frame(bundle(&messages), 0));
     assert_eq!(Assembler::default().push(batch.packet(), NONE), expected);
     batch.clear();
     assert!(batch.push(b"") && batch.push(b"next"));
-    let expected = Ok(Progress::Frame(Frame::Batch { messages: vec![vec![], b"next".to_vec()] }, 0));
+    let expected = Ok(Progress::Frame(bundle(&[vec![], b"next".to_vec()]), 0));
     assert_eq!(Assembler::default().push(&batch.take(), NONE), expected);
     assert!(batch.is_empty());
 }
@@ -235,6 +235,13 @@ fn deliver(assembler: &mut Assembler, frame: &Frame) -> Frame {
     }
 }
 
+fn bundle(messages: &[Vec<u8>]) -> Frame {
+    let with_length = |message: &Vec<u8>| [&(message.len() as u32).to_le_bytes(), &message[..]].concat();
+    let bundle = Bundle::new(&messages.iter().flat_map(with_length).collect::<Vec<u8>>()).unwrap();
+    assert!(bundle.clone().eq(messages.iter().cloned()), "it gives back what it was made of");
+    Frame::Batch(bundle)
+}
+
 fn plain(bytes: &[u8]) -> Frame {
     Frame::Message { purpose: Purpose::Plain, bytes: bytes.to_vec() }
 }
@@ -261,7 +268,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         Just(Frame::Leaving),
         Just(Frame::ReopenLogs),
         (purpose(), vec(any::<u8>(), 0..300)).prop_map(|(purpose, bytes)| Frame::Message { purpose, bytes }),
-        vec(vec(any::<u8>(), 0..30), 1..9).prop_map(|messages| Frame::Batch { messages }),
+        vec(vec(any::<u8>(), 0..30), 1..9).prop_map(|messages| bundle(&messages)),
         (any::<u16>(), bind()).prop_map(|(address, bind)| Frame::AddressAdded { address, bind }),
         any::<(u16, String)>().prop_map(|(address, name)| Frame::AddressRemoved { address, name }),
     ]

@@ -350,9 +350,10 @@ impl Control {
     /// Waits for room in the channel only while something is queued.
     pub(super) fn watch_peer(&self, link: &Link) -> Result<()> {
         let Peer::Master { channel, .. } = &link.peer else { return Ok(()) };
-        if self.has_queued.swap(channel.wants_write(), Ordering::Relaxed) == channel.wants_write() {
+        if self.has_queued.load(Ordering::Relaxed) == channel.wants_write() {
             return Ok(());
         }
+        self.has_queued.store(channel.wants_write(), Ordering::Relaxed);
         let write = if channel.wants_write() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
         let mut event = EpollEvent::new(EpollFlags::EPOLLIN | write, 0);
         self.poller.modify(channel, &mut event).map_err(|error| Error::system("watching the channel", error))

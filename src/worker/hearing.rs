@@ -65,7 +65,7 @@ impl Control {
             Frame::Drain { within } => self.drain(link, within),
             Frame::ReopenLogs => self.note(link, WorkerEvent::ReopenLogs),
             Frame::Message { purpose, bytes } => self.hear_message(link, purpose, bytes, fds, announced),
-            Frame::Batch { messages } => self.hear_messages(link, messages),
+            Frame::Batch(messages) => self.hear_messages(link, messages),
             Frame::AddressAdded { address, bind } => self.hear_added(link, address, bind, fds),
             Frame::AddressRemoved { address, name } => self.hear_removed(link, address, name),
             // Answers to a request that failed meanwhile, and statements that only a worker makes.

@@ -1,12 +1,12 @@
 //! What the worker's program says to the master, and what it hears.
 //!
-//! Small messages may be held for a millisecond, so that several share a packet (see [the channel](crate::channel)).
+//! Small messages may be held for some milliseconds, so that several share a packet (see [the channel](crate::channel)).
 //! They are sent when the loop goes to sleep, when they are due by the next turn, or when the alarm makes it turn. In a
 //! process that has shown no loop yet nothing is held, for nobody would send it later.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     id::RequestId,
     scoreboard::now,
     sys::alarm::Alarm,
-    wire::Purpose,
+    wire::{Bundle, Purpose},
 };
 
 impl Worker {
@@ -32,9 +32,9 @@ impl Worker {
     ///
     /// Messages arrive in their order, those that were sent before the worker died, too. Small ones that follow each
     /// other closely share a packet, so that a message per request costs next to nothing: the first one, and the first
-    /// after something was heard from the master, leaves at once, others when the loop goes to sleep or a millisecond
-    /// later, and all when the worker function returns. **Before `process::exit`** call [`flush`](Self::flush). Without
-    /// a master ([`standalone`](crate::Cluster::standalone)) they go nowhere.
+    /// after something was heard from the master, leaves at once, others within a millisecond, in a dense stream (16 in
+    /// a packet) within ten, and all when the worker function returns. **Before `process::exit`** call
+    /// [`flush`](Self::flush). Without a master ([`standalone`](crate::Cluster::standalone)) they go nowhere.
     ///
     /// **Errors** give the message back, see [`Error::into_message`]. The master is gone
     /// ([`is_gone`](Error::is_gone)); it does not read what was sent before, and about 32 MiB wait for it
@@ -100,15 +100,24 @@ impl WorkerHandle {
     }
 
     fn say(&self, purpose: Purpose, message: Message) -> Result<()> {
-        self.say_at(now(), purpose, message)
-    }
-
-    /// For a loop that knows the time, in nanoseconds of the scoreboard's clock.
-    pub(crate) fn say_at(&self, now: u64, purpose: Purpose, message: Message) -> Result<()> {
         match self.control() {
-            Some(control) => control.say_at(now, purpose, message),
+            Some(control) => control.say(purpose, message),
             None => Err(gone("sending to the master: the worker has left").with_message(message)),
         }
+    }
+}
+
+/// Speaks for a worker that lives at least as long, in a loop that knows the time.
+pub(crate) struct Voice(Arc<Control>);
+
+impl Voice {
+    pub(crate) fn of(worker: &Worker) -> Self {
+        Self(Arc::clone(&worker.control))
+    }
+
+    /// `now`: in nanoseconds, by the scoreboard's clock.
+    pub(crate) fn say(&self, now: u64, purpose: Purpose, message: Message) -> Result<()> {
+        self.0.say_at(now, purpose, message)
     }
 }
 
@@ -239,8 +248,8 @@ impl Control {
         }
     }
 
-    pub(super) fn hear_messages(&self, link: &mut Link, messages: Vec<Vec<u8>>) {
-        messages.into_iter().for_each(|bytes| self.note_message(link, bytes.into()));
+    pub(super) fn hear_messages(&self, link: &mut Link, messages: Bundle) {
+        messages.for_each(|bytes| self.note_message(link, bytes.into()));
     }
 
     pub(super) fn hear_message(

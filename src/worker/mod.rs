@@ -29,6 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::messages::Voice;
 use self::{
     bell::{Bell, Wake},
     control::Control,

@@ -6,8 +6,15 @@ use crate::event::Message;
 #[test]
 fn small_messages_share_a_packet_and_keep_their_order() {
     let (mut master, mut worker) = Channel::pair().unwrap();
-    let (start, batch) =
-        (1 << 40, |texts: &[&str]| Frame::Batch { messages: texts.iter().map(|t| t.as_bytes().to_vec()).collect() });
+    let start = 1 << 40;
+    let batch = |texts: &[&str]| {
+        let mut batch = Batch::default();
+        assert!(texts.iter().all(|text| batch.push(text.as_bytes())));
+        match Assembler::default().push(batch.packet(), Descriptors::Arrived(0)) {
+            Ok(Progress::Frame(frame, 0)) => frame,
+            other => panic!("{other:?}"),
+        }
+    };
     worker.post(start, b"1").unwrap();
     assert_eq!(next(&mut master, &mut worker), Some(batch(&["1"])), "the first leaves at once");
     worker.post(start + 1, b"2").unwrap();
@@ -31,7 +38,7 @@ fn while_the_socket_is_full_batches_grow_instead_of_their_number() {
         sent += 1;
     }
     let (mut received, mut packets) = (0_u32, 0);
-    while let Some(Frame::Batch { messages }) = next(&mut master, &mut worker) {
+    while let Some(Frame::Batch(messages)) = next(&mut master, &mut worker) {
         packets += 1;
         for message in messages {
             assert_eq!(message, received.to_le_bytes());
@@ -39,8 +46,8 @@ fn while_the_socket_is_full_batches_grow_instead_of_their_number() {
         }
     }
     worker.send_due(u64::MAX).unwrap();
-    while let Some(Frame::Batch { messages }) = next(&mut master, &mut worker) {
-        received += messages.len() as u32;
+    while let Some(Frame::Batch(messages)) = next(&mut master, &mut worker) {
+        received += messages.count() as u32;
     }
     assert_eq!(received, sent);
     assert!(sent > 1000 * packets, "{sent} messages in {packets} packets");

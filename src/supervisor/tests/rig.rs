@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    iter,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -13,7 +12,7 @@ use crate::{
     error::{Error, Kind},
     event::{Address, Event, ExitStatus, Shutdown, WorkerInfo, WorkerRef},
     id::{Signal, Slot, WorkerId},
-    supervisor::{Action, Outcome, SpawnFailure, Supervisor},
+    supervisor::{Action, Heard, Outcome, SpawnFailure, Supervisor},
 };
 
 /// Everything that can be said to a supervisor. Addresses are named by their place.
@@ -188,7 +187,11 @@ impl<K: Kernel> Rig<K> {
                 let info = supervisor.workers().find(|info| info.id == id);
                 let (slot, pid) = info.map_or((Slot::ZERO, 0), |info| (info.slot, info.pid));
                 let message = Event::Message { worker: WorkerRef { slot, id, pid }, message: "".into() };
-                supervisor.handle_said(now, id, iter::once(message), &mut self.said);
+                match supervisor.handle_said(now, id) {
+                    Heard::Nobody => {}
+                    Heard::AtOnce => self.said.push_back(message),
+                    Heard::Behind => supervisor.announce(message),
+                }
             }
             Input::Leaving(id) => supervisor.handle_leaving(now, id),
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
