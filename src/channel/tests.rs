@@ -125,6 +125,15 @@ fn the_end_does_not_wait_for_ever() {
     assert!(worker.finish(Duration::from_secs(3600)).is_err(), "nobody is left");
 }
 
+/// 278 with the usual buffer of 208 KiB, where each counts 768 bytes.
+#[test]
+fn a_stopped_peer_takes_some_hundred_small_packets() {
+    let (_master, mut worker) = Channel::pair().unwrap();
+    let buffer = socket::getsockopt(&worker, sockopt::SndBuf).unwrap();
+    let taken = (0..).take_while(|_| worker.send(&Frame::Ready, &[]).is_ok() && !worker.is_stuck()).count();
+    assert!((buffer / 1024..=buffer / 256).contains(&taken), "{taken} packets in {buffer} bytes");
+}
+
 #[test]
 fn a_dead_peer_is_heard_out() {
     let (mut master, mut worker) = Channel::pair().unwrap();

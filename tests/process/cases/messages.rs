@@ -19,6 +19,7 @@ cases!("messages":
     lost_descriptors_are_counted_in_the_master,
     lost_descriptors_are_counted_in_the_worker,
     a_flood_of_descriptors_is_bounded,
+    descriptors_on_their_way_are_limited,
     descriptors_on_their_way_are_not_inherited,
 );
 
@@ -109,6 +110,10 @@ fn lost_descriptors_are_counted_in_the_worker(bench: &Bench) {
 fn a_flood_of_descriptors_is_bounded(bench: &Bench) {
     done(bench.start("messages scenario=flood"));
     done(bench.start("messages scenario=flood unprivileged"));
+}
+
+fn descriptors_on_their_way_are_limited(bench: &Bench) {
+    done(bench.start("messages scenario=too_many_in_flight unprivileged"));
 }
 
 fn descriptors_on_their_way_are_not_inherited(bench: &Bench) {
