@@ -6,6 +6,9 @@ pub mod forking {}
 #[doc = include_str!("docs/from_node.md")]
 pub mod from_node {}
 
+#[doc = include_str!("docs/messages.md")]
+pub mod messages {}
+
 #[doc = include_str!("docs/serving.md")]
 pub mod serving {}
 
