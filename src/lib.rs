@@ -56,6 +56,28 @@
 //! whatever takes only a bare socket gets it from [`Listener::into_std`]. A program that has a loop for the master,
 //! too, uses [`Cluster::start`] and the [`Master`], which is one pollable descriptor.
 //!
+//! **Messages**: bytes and descriptors, both ways, in order and never without a limit. [`Worker::send`] and
+//! [`Turn::send`] become [`Event::Message`]; [`Master::send`], [`broadcast`](Master::broadcast) and
+//! [`request`](Master::request) become [`WorkerEvent::Message`]; [`docs::messages`] has the rest:
+//!
+//! ```standalone_crate
+//! use mio_cluster::{Cluster, Event, Restart};
+//!
+//! fn main() -> Result<(), mio_cluster::Error> {
+//!     Cluster::new().workers(2).restart(Restart::Never).run_with(
+//!         |worker| worker.send(format!("worker {} has warmed up", worker.id())),
+//!         |_master, event| {
+//!             if let Event::Message { worker, message } = event {
+//!                 println!("{worker}: {}", String::from_utf8_lossy(&message.bytes));
+//!             }
+//!         },
+//!     )
+//! }
+//! ```
+//!
+//! **Addresses** are ports, Unix-domain sockets ([`Listen::unix`], for a loop of one's own a [`UnixListener`]) and
+//! sockets that are open already ([`Listen::fd`]). They come and go while the cluster runs ([`Master::add_address`]).
+//!
 //! **Doors outlive workers**: the master keeps a duplicate of each listening socket, and a replacement that starts at
 //! once goes on with the queue of the worker that died, see [`Cluster::keep_listeners`].
 //!
@@ -72,6 +94,8 @@
 //! **Feature `tokio`**, off by default: `Worker::event` and `Worker::drained` for servers in a tokio runtime, which is
 //! built inside the worker function. With axum the whole change is
 //! `TcpListener::from_std(worker.listen()?.into_std()?)` and `with_graceful_shutdown(worker.drained())`.
+//!
+//! **Feature `json`**, off by default: `Message::json` and `Message::parse` for messages that are values of serde.
 //!
 //! **Logs** go through the `log` crate, targets `mio_cluster::master` and `mio_cluster::worker`; without a logger only
 //! what ends a process is printed. **Linux 5.10** or newer.
