@@ -8,8 +8,8 @@ impl Event {
     /// One JSON object without a line end, such as
     /// `{"event":"listening","slot":0,"id":1,"pid":4242,"address":"127.0.0.1:8000"}`.
     ///
-    /// Field order is fixed; times are in milliseconds; of messages it tells the size, not the content; an exit has a `code` or a `signal`, the other is `null` (both
-    /// are if the status is unknown).
+    /// Field order is fixed; times are in milliseconds; of messages it tells the size, not the content; an exit has a
+    /// `code` or a `signal`, the other is `null` (both are if the status is unknown).
     pub fn to_json(&self) -> String {
         let mut line = Object::new(self.name());
         match self {

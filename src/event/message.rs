@@ -7,7 +7,8 @@ use crate::{error::Error, id::RequestId};
 /// Bytes, and descriptors if need be, for a worker or for the master.
 ///
 /// Made from bytes or text; sent by [`Master::send`](crate::Master::send), [`Worker::send`](crate::Worker::send) and
-/// their like. What the bytes mean is the program's affair; the feature `json` adds `Message::json` and `parse`.
+/// their like. What the bytes mean is the program's affair; the feature `json` adds `Message::json` and `parse`. Order,
+/// bounds, and what happens when somebody does not listen: [`docs::messages`](crate::docs::messages).
 ///
 /// **Limits**: 16 MiB and 253 descriptors (the kernel's SCM_MAX_FD). Larger data travels as a file: its descriptor is a
 /// few bytes.

@@ -29,7 +29,8 @@ use crate::{
 /// **Order** per worker: `Fork` < `Online` < `Listening`* < `Ready` < `Disconnect` < `Exit`; `Listening` at an address
 /// that was added while the worker ran may come after `Ready`. A worker that dies early skips steps, but the last two
 /// come exactly once for every `Fork`. What it sends comes between `Online` and `Disconnect`, in its order, its
-/// messages among its steps; what it sent before it died comes, too.
+/// messages among its steps; what has left it before it died comes, too. Each [`request`](crate::Master::request) to it
+/// has had its `Reply` by `Disconnect`.
 ///
 /// ```no_run
 /// use mio_cluster::{Cluster, Event};
@@ -272,19 +273,28 @@ impl State {
     }
 }
 
-/// What a worker hears from its master; pulled with [`Worker::next_event`](crate::Worker::next_event).
+/// What a worker hears from its master; pulled with [`Worker::next_event`](crate::Worker::next_event), and handed to
+/// [`Service::event`](crate::Service::event) in the managed loop.
+///
+/// **Order**: as the master has said it; `Drain` comes once at most, and messages after it, too. Take all events: while
+/// 4 MiB of messages wait here, no more are read.
 ///
 /// ```
-/// use mio_cluster::{Worker, WorkerEvent};
+/// use mio_cluster::{Result, Worker, WorkerEvent};
 ///
-/// fn listen_to_the_master(worker: &mut Worker) {
+/// fn listen_to_the_master(worker: &mut Worker) -> Result<()> {
 ///     while let Some(event) = worker.next_event() {
 ///         match event {
 ///             WorkerEvent::Drain { within } => println!("to be finished within {within:?}"),
+///             WorkerEvent::Message(message) => match message.wants_reply() {
+///                 Some(request) => worker.reply(request, "understood")?,
+///                 None => println!("{}", String::from_utf8_lossy(&message.bytes)),
+///             },
 ///             WorkerEvent::ReopenLogs => { /* … */ }
 ///             _ => {}
 ///         }
 ///     }
+///     Ok(())
 /// }
 /// ```
 #[non_exhaustive]

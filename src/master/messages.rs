@@ -43,9 +43,10 @@ impl Master {
     /// dense stream (16 in a packet) within ten.
     ///
     /// **Errors** give the message back, see [`Error::into_message`]. There is no such worker, or it has closed its
-    /// channel ([`is_gone`](Error::is_gone)); it does not read what was sent before, and about 32 MiB wait for it
+    /// channel ([`is_gone`](Error::is_gone)); it does not read what was sent before, and 1024 packets or 32 MiB wait for it
     /// ([`is_would_block`](Error::is_would_block): [`Event::Writable`] comes when there is room); the message is larger
     /// than 16 MiB or has more than 253 descriptors. One with descriptors is never queued, so it may be refused earlier.
+    /// [`docs::messages`](crate::docs::messages) has all of this in one place.
     ///
     /// ```no_run
     /// use mio_cluster::{Cluster, Event};

@@ -57,6 +57,9 @@ use crate::{
 /// and ends inside the call that forked it. So a lock or a `RefCell` borrow that the caller holds is held in the worker
 /// for ever: hold none that the worker function needs, stdin's for example.
 ///
+/// **A master that blocks** in code of its own replaces nobody meanwhile, and keeps workers waiting that are inside
+/// [`Worker::listen`](crate::Worker::listen): they need its go-ahead. What takes long belongs into a worker.
+///
 /// It is not `Send`: workers are told of their master's death by the end of the *thread* that forked them. Dropping it
 /// kills and reaps every worker, in the process that made it.
 ///
@@ -171,7 +174,7 @@ impl Master {
     ///
     /// **Errors**: the process runs a second thread ([`is_threads_running`](Error::is_threads_running)); the cluster is
     /// stopping; all slots of [`max_workers`](crate::Cluster::max_workers) are taken. A fork that the system refuses is
-    /// an [`Event::ForkFailed`], and tried again.
+    /// an [`Event::ForkFailed`](crate::Event::ForkFailed), and tried again.
     pub fn fork(&mut self) -> Result<WorkerId> {
         actions::only_thread("fork")?;
         let now = Instant::now();

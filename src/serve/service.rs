@@ -155,7 +155,8 @@ pub trait Service: Sized {
     }
 
     /// The master has said something. The loop has dealt with [`WorkerEvent::Drain`], [`WorkerEvent::AddressAdded`],
-    /// [`WorkerEvent::AddressRemoved`] and [`WorkerEvent::MasterGone`] by itself; they come here, too.
+    /// [`WorkerEvent::AddressRemoved`] and [`WorkerEvent::MasterGone`] by itself; they come here, too. What a message
+    /// wants of a connection is [posted](Turn::post) to it; a reply is sent by [`Turn::reply`].
     fn event(&mut self, turn: &mut Turn<'_>, event: WorkerEvent) {
         let _ = (turn, event);
     }

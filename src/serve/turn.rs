@@ -141,14 +141,15 @@ impl Turn<'_> {
     }
 
     /// Sends a message to the master, see [`Worker::send`]. Small ones share a packet: one per request costs next to
-    /// nothing.
+    /// nothing. [`docs::serving`](crate::docs::serving) has an example, and the way back.
     ///
     /// **Errors**: as there.
     pub fn send(&self, message: impl Into<Message>) -> Result<()> {
         self.hub.voice.say(self.hub.clock.ns, Purpose::Plain, message.into())
     }
 
-    /// Replies to the master, see [`Worker::reply`].
+    /// Replies to a message of the master that [wants it](Message::wants_reply), see [`Worker::reply`]; also later than
+    /// in the callback that got it. [`docs::messages`](crate::docs::messages) has an example.
     ///
     /// **Errors**: as there.
     pub fn reply(&self, to: RequestId, message: impl Into<Message>) -> Result<()> {

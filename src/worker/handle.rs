@@ -1,4 +1,4 @@
-//! Ending a worker from outside its loop.
+//! What other threads can do with a worker: end it, and speak to its master.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Asks a worker of this process to leave, from any thread: a test ends its standalone worker by it, a forked one can
-/// be ended by a thread of its own. Made by [`Worker::handle`](crate::Worker::handle).
+/// be ended by a thread of its own. Also sends to its master. Made by [`Worker::handle`](crate::Worker::handle).
 ///
 /// It keeps nothing alive.
 ///

@@ -30,17 +30,17 @@ use crate::{
 impl Worker {
     /// Sends a message to the master, where it is an [`Event::Message`](crate::Event::Message). Never blocks.
     ///
-    /// Messages arrive in their order, those that were sent before the worker died, too. Small ones that follow each
+    /// Messages arrive in their order, those that have left before the worker died, too. Small ones that follow each
     /// other closely share a packet, so that a message per request costs next to nothing: the first one, and the first
     /// after something was heard from the master, leaves at once, others within a millisecond, in a dense stream (16 in
-    /// a packet) within ten, and all when the worker function returns. **Before `process::exit`** call
+    /// a packet) within ten, and all when the worker function returns or panics. **Before `process::exit`** call
     /// [`flush`](Self::flush). Without a master ([`standalone`](crate::Cluster::standalone)) they go nowhere.
     ///
     /// **Errors** give the message back, see [`Error::into_message`]. The master is gone
-    /// ([`is_gone`](Error::is_gone)); it does not read what was sent before, and about 32 MiB wait for it
+    /// ([`is_gone`](Error::is_gone)); it does not read what was sent before, and 1024 packets or 32 MiB wait for it
     /// ([`is_would_block`](Error::is_would_block): [`WorkerEvent::Writable`] comes when there is room); the message is
     /// larger than 16 MiB or has more than 253 descriptors. One with descriptors is never queued, so it may be refused
-    /// earlier.
+    /// earlier. [`docs::messages`](crate::docs::messages) has all of this in one place.
     ///
     /// ```no_run
     /// use mio_cluster::{Cluster, Event};

@@ -317,7 +317,8 @@ impl Worker {
         Ok(())
     }
 
-    /// The next thing that the master said. Asking marks the worker as one that can be asked to drain.
+    /// The next thing that the master said and [`dispatch`](Self::dispatch) or [`poll`](Self::poll) has read; take all
+    /// of them. Asking marks the worker as one that can be asked to drain.
     pub fn next_event(&mut self) -> Option<WorkerEvent> {
         self.control.settle();
         let event = self.control.next_event();
@@ -338,7 +339,7 @@ impl Worker {
         self.control.disconnect()
     }
 
-    /// A handle with which other threads can ask this worker to leave.
+    /// A handle with which other threads can ask this worker to leave, and send to its master.
     pub fn handle(&self) -> WorkerHandle {
         WorkerHandle::new(&self.control)
     }
