@@ -71,7 +71,7 @@ impl Master {
         self.seats.add_address(address.clone());
         self.supervisor.handle_address_added(address.clone());
         self.tell_all_of(News::Added(place));
-        self.act(Instant::now())?;
+        self.act_at_once(Instant::now())?;
         Ok(address)
     }
 
@@ -100,7 +100,7 @@ impl Master {
         self.seats.remove_address(place);
         self.supervisor.handle_address_removed(now, place);
         self.tell_all_of(News::Removed(place));
-        self.act(now)
+        self.act_at_once(now)
     }
 
     fn tell_all_of(&mut self, news: News) {

@@ -20,6 +20,8 @@ cases!("addresses":
     whoever_waits_at_a_removed_address_is_served,
     threads_that_wait_at_a_removed_address_leave,
     worker_that_does_not_leave_is_shut_out,
+    worker_that_starts_meanwhile_goes_without_it,
+    removal_that_makes_a_worker_ready_wakes_the_program,
     bare_socket_at_a_removed_address_is_shut,
     same_port_again_and_again,
     listeners_not_kept,
@@ -188,6 +190,29 @@ fn worker_that_does_not_leave_is_shut_out(bench: &Bench) {
     assert!(line.ends_with("its address was removed; 1 waiting client reset"), "{line}");
     waiting.closed();
     refused_at(&address.to_string());
+    stop(run);
+}
+
+/// In the managed loop it is no failure that an address is gone by the time that the worker gets there.
+fn worker_that_starts_meanwhile_goes_without_it(bench: &Bench) {
+    let mut run = bench.start(&format!("cluster manual told listen={}:0,a workers=20 worker=managed", bench.ip()));
+    for id in 1..=20 {
+        run.tell(&format!("add {}:0,b", bench.ip()));
+        run.fact("added");
+        // In one turn of the master.
+        run.tell("fork\nremove b");
+        run.fact("removed");
+        run.fact_of("ready", id);
+    }
+    stop(run);
+}
+
+/// A program in an edge-triggered loop of its own learns of it without another reason to look.
+fn removal_that_makes_a_worker_ready_wakes_the_program(bench: &Bench) {
+    let mut run = bench.start(&format!("cluster listen={0}:0,a listen={0}:0,b worker=only_a", bench.ip()));
+    run.fact("listening");
+    run.tell("remove b &");
+    run.fact("ready");
     stop(run);
 }
 
