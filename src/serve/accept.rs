@@ -68,9 +68,16 @@ pub(super) struct Guest {
 impl Doors {
     /// At all addresses of the cluster.
     pub(super) fn open(worker: &mut Worker, registry: &Registry, shed_after: Option<u64>) -> Result<Self> {
-        let names = worker.names();
-        let doors = names.iter().map(|(address, name)| Door::open(worker, name, *address, registry));
-        Ok(Self { doors: doors.collect::<Result<_>>()?, reserve: reserve(), shed_after, next: 0 })
+        let mut doors = Vec::new();
+        for (address, name) in worker.names() {
+            match Door::open(worker, &name, address, registry) {
+                Ok(door) => doors.push(door),
+                // Removed while this worker was on its way there.
+                Err(_) if !worker.has_address(address) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { doors, reserve: reserve(), shed_after, next: 0 })
     }
 
     /// The worker has heard of an address: opens a door there, or looks for the end of its queue.
@@ -86,9 +93,13 @@ impl Doors {
     /// The others go on if this one cannot be opened.
     fn add(&mut self, worker: &mut Worker, hub: &mut Hub, name: &str) {
         let Some((address, _)) = worker.names().into_iter().find(|(_, other)| other == name) else { return };
+        if self.doors.iter().any(|door| door.address == address) {
+            return;
+        }
         hub.know(address, name);
         match Door::open(worker, name, address, hub.poll.registry()) {
             Ok(door) => self.doors.push(door),
+            Err(_) if !worker.has_address(address) => {}
             Err(error) => log::warn!(target: TARGET, "worker {} does not serve {name:?}: {error:#}", worker.id()),
         }
     }

@@ -20,6 +20,12 @@ impl Worker {
         names.flatten().collect()
     }
 
+    /// As far as was heard by now.
+    pub(crate) fn has_address(&mut self, place: u16) -> bool {
+        self.follow_changes();
+        self.places.bind(place.into()).is_some()
+    }
+
     /// Whether the address is one of the Unix domain.
     pub(crate) fn is_unix(&self, place: usize) -> bool {
         self.places.bind(place).is_some_and(|bind| bind.at.is_unix())
