@@ -99,6 +99,8 @@ impl Supervisor {
             Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } => true,
             Action::Refuse | Action::Emit(_) | Action::Finish(_) => true,
         });
+        // Before the workers are told: each of them looks into a shared queue for the last time, and nobody may join it then.
+        self.actions.push_back(Action::Refuse);
         for index in 0..self.posts.len() {
             match &self.posts[index].state {
                 PostState::Vacant | PostState::Retired(_) => {}
@@ -114,8 +116,6 @@ impl Supervisor {
                 self.give_up_doors(index, Surrender::Left);
             }
         }
-        // After the workers were told: whoever looks into a queue that nobody joins any more looks for the last time.
-        self.actions.push_back(Action::Refuse);
     }
 
     fn stop_at_once(&mut self, now: Instant) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    by_hand::{ByHand, Forks, id, killed, policy},
+    by_hand::{ByHand, Did, Forks, id, killed, policy},
     rig::Input,
 };
 use crate::{
@@ -76,4 +76,13 @@ fn a_worker_that_dies_leaves_no_socket_at_an_address_that_is_gone() {
 fn a_cluster_that_stops_takes_no_address() {
     let mut cluster = ByHand::start(Settings { ..policy(1, Restart::Always) });
     cluster.feed(Input::Stop(Shutdown::Drain, None)).feed(Input::AddressAdded);
+}
+
+/// Whoever is told looks into a shared queue for the last time.
+#[test]
+fn newcomers_are_refused_before_any_worker_is_told() {
+    let mut cluster = cluster(1);
+    cluster.did();
+    cluster.feed(Input::Stop(Shutdown::Drain, None));
+    assert_eq!((cluster.refused_after(), cluster.did()), (Some(0), vec![Did::Ask(1)]));
 }

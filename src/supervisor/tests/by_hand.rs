@@ -41,6 +41,7 @@ struct Hands {
     forks: Forks,
     did: Vec<Did>,
     shut: Vec<Shut>,
+    refused_after: Option<usize>,
 }
 
 impl ByHand {
@@ -54,7 +55,12 @@ impl ByHand {
     }
 
     pub(super) fn start_at(addresses: usize, settings: Settings, forks: Forks, seed: u64) -> Self {
-        let mut rig = Rig::new(settings, addresses, seed, Hands { forks, did: Vec::new(), shut: Vec::new() });
+        let mut rig = Rig::new(
+            settings,
+            addresses,
+            seed,
+            Hands { forks, did: Vec::new(), shut: Vec::new(), refused_after: None },
+        );
         rig.start().unwrap();
         Self { rig }
     }
@@ -113,6 +119,11 @@ impl ByHand {
     /// What was shut since the last look.
     pub(super) fn shut(&mut self) -> Vec<Shut> {
         std::mem::take(&mut self.rig.kernel.shut)
+    }
+
+    /// How much had been done since the last look when newcomers were refused.
+    pub(super) fn refused_after(&self) -> Option<usize> {
+        self.rig.kernel.refused_after
     }
 
     /// Something is due.
@@ -175,7 +186,8 @@ impl Kernel for Hands {
             Action::Ask { id, .. } => self.did.push(Did::Ask(id.as_u64())),
             Action::Signal { id, signal, .. } => self.did.push(Did::Signal(id.as_u64(), *signal)),
             Action::Shut { slot, address, why } => self.shut.push((slot.index(), *address, *why)),
-            Action::Refuse | Action::Emit(_) | Action::Finish(_) => {}
+            Action::Refuse => self.refused_after = Some(self.did.len()),
+            Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
     }
