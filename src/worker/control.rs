@@ -27,6 +27,7 @@ use super::{
     bell::{self, Bell, Wake},
     link::{Link, Peer, gone},
     messages::NOTHING,
+    word::Word,
 };
 use crate::{
     birth::Birth,
@@ -51,6 +52,8 @@ pub(super) struct Control {
     pub(super) heard: AtomicU64,
     /// `WorkerEvent::Drain` was queued; it comes once, whoever asked.
     told_to_drain: AtomicBool,
+    /// Whether it drains by the master's.
+    pub(super) word: Word,
     /// The program uses `next_event`.
     takes_events: AtomicBool,
     /// Threads inside `accept_blocking`.
@@ -91,6 +94,7 @@ impl Control {
             }
             Peer::Gone | Peer::Nobody { .. } => {}
         }
+        let word = Word::new(matches!(peer, Peer::Nobody { .. }));
         poller.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
         Ok(Self {
             poller,
@@ -101,6 +105,7 @@ impl Control {
             bell: Bell::new(wake),
             heard: AtomicU64::new(0),
             told_to_drain: AtomicBool::new(false),
+            word,
             takes_events: AtomicBool::new(false),
             waiting_threads: AtomicUsize::new(0),
             is_leaving: AtomicBool::new(false),
@@ -282,6 +287,9 @@ impl Control {
         self.check_process()?;
         let mut link = self.link();
         self.tell(&mut link, &Frame::Leaving)?;
+        self.word.give();
+        // First: a listener on another thread looks into its queue for the last time once the seat drains.
+        link.refuse();
         self.seat.drain();
         // Before the worker counts as one that hears: a loop that never looks is not rung for.
         self.note_drain(&mut link);
@@ -318,7 +326,6 @@ impl Control {
     pub(super) fn drain(&self, link: &mut Link, within: Duration) {
         self.seat.drain();
         if !self.told_to_drain.swap(true, Ordering::Relaxed) {
-            link.refuse();
             self.note(link, WorkerEvent::Drain { within });
         }
     }

@@ -62,7 +62,10 @@ impl Control {
                 );
                 return Err(Error::new(Kind::InvalidConfig, text));
             }
-            Frame::Drain { within } => self.drain(link, within),
+            Frame::Drain { within } => {
+                self.word.give();
+                self.drain(link, within);
+            }
             Frame::ReopenLogs => self.note(link, WorkerEvent::ReopenLogs),
             Frame::Message { purpose, bytes } => self.hear_message(link, purpose, bytes, fds, announced),
             Frame::Batch(messages) => self.hear_messages(link, messages),
@@ -78,6 +81,7 @@ impl Control {
     pub(super) fn gone(&self, link: &mut Link) {
         let peer = mem::replace(&mut link.peer, Peer::Gone);
         self.note(link, WorkerEvent::MasterGone);
+        self.word.give();
         // Nobody is left to work for.
         self.drain(link, self.drain_timeout);
         // A closed channel is readable for ever; and somebody else may have a copy, so dropping it is not enough.

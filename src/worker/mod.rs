@@ -19,6 +19,7 @@ mod name;
 mod pin;
 mod places;
 mod sockets;
+mod word;
 
 use std::{
     cell::Cell,

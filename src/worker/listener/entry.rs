@@ -14,12 +14,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use nix::{
     errno::Errno,
     libc,
-    poll::{PollFd, PollFlags, poll},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
 
@@ -159,6 +160,7 @@ impl<L: Socket> Entry<L> {
         let knew = self.is_removed.load(Ordering::Relaxed);
         while !self.is_done() {
             let leaves = self.is_removed.load(Ordering::Relaxed) || self.control.seat().is_draining();
+            let stays = if leaves { self.stays() } else { None };
             match accept(&self.door) {
                 Ok(connection) => {
                     self.control.seat().accepted_at(self.index);
@@ -167,10 +169,11 @@ impl<L: Socket> Entry<L> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.resume();
-                    if leaves {
-                        self.leave();
+                    match stays {
+                        Some(time) => self.wait_for_the_master(time)?,
+                        None if leaves => self.leave(),
+                        None => break,
                     }
-                    break;
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) if pause::is_shortage(&error) => {
@@ -188,6 +191,29 @@ impl<L: Socket> Entry<L> {
             return self.accept_by(accept);
         }
         Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// It is to leave, but the master may be about to shut the socket for all: how much longer somebody has to accept
+    /// there.
+    fn stays(&self) -> Option<Duration> {
+        let is_open = self.is_shared && self.at.is_unix() && !self.is_removed.load(Ordering::Relaxed);
+        let awaited = if is_open { self.control.word.awaited() } else { None };
+        awaited.filter(|_| !self.is_shut())
+    }
+
+    /// By the master. It is readable for ever then.
+    fn is_shut(&self) -> bool {
+        let hung_up = PollFlags::from_bits_retain(libc::POLLRDHUP);
+        poll(&mut [PollFd::new(self.door.as_fd(), hung_up)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Or for a client.
+    fn wait_for_the_master(&self, time: Duration) -> io::Result<()> {
+        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut [PollFd::new(self.door.as_fd(), PollFlags::POLLIN)], time) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A pause that cannot be ended goes on, and its timer with it.
