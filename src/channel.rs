@@ -16,9 +16,14 @@
 
 mod outbox;
 mod pace;
+mod readiness;
 mod say;
 
-use self::{outbox::Outbox, pace::Pace};
+use self::{
+    outbox::Outbox,
+    pace::Pace,
+    readiness::{await_room, is_hung_up, is_writable},
+};
 use crate::{
     error::{Error, Result},
     scoreboard::Seat,
@@ -28,11 +33,7 @@ use crate::{
     },
     wire::{Assembler, Batch, Descriptors, Frame, Malformed, PACKET_MAX, Packets, Progress},
 };
-use nix::{
-    libc,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{self, Shutdown, sockopt},
-};
+use nix::sys::socket::{self, Shutdown, sockopt};
 use std::{
     io::{self, ErrorKind},
     mem,
@@ -139,13 +140,24 @@ impl Channel {
     ///
     /// **Errors**: as [`send`](Self::send).
     pub(crate) fn post(&mut self, now: u64, message: &[u8]) -> io::Result<()> {
+        if !self.outbox.has_room() {
+            self.flush()?;
+        }
         self.check_room(self.outbox.has_room())?;
         if !self.batch.push(message) {
             self.send_batch_at(now)?;
             let room = self.batch.push(message);
             debug_assert!(room, "it is empty now, and the caller has looked at the length");
         }
-        if self.pace.wrote(now) { self.send_due(now) } else { Ok(()) }
+        if !self.pace.wrote(now) {
+            return Ok(());
+        }
+        if self.is_stuck() {
+            // By a program without a loop nobody else does it. Not with each message: it may be in vain.
+            self.pace.sent(now);
+            return self.flush();
+        }
+        self.send_due(now)
     }
 
     /// When the batch is to be sent at the latest, if there is one that waits for its time.
@@ -170,6 +182,11 @@ impl Channel {
     /// Something is queued, or somebody waits for room: [`flush`](Self::flush) when the socket becomes writable.
     pub(crate) fn wants_write(&self) -> bool {
         !self.outbox.is_empty() || self.refused
+    }
+
+    /// What [`wants_write`](Self::wants_write) waits for is there.
+    pub(crate) fn is_writable(&self) -> bool {
+        is_writable(self.socket.as_fd())
     }
 
     /// The other end does not read what is sent.
@@ -360,33 +377,6 @@ fn is_full(error: &io::Error) -> bool {
 
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
-}
-
-/// Whether the other end was closed or shut down.
-fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    // nix has no name for POLLRDHUP, and its `revents` is None where that is set.
-    let mut socket = [PollFd::new(socket, PollFlags::from_bits_retain(libc::POLLRDHUP))];
-    while let Err(error) = poll(&mut socket, PollTimeout::ZERO) {
-        if error != nix::Error::EINTR {
-            return Err(error.into());
-        }
-    }
-    Ok(socket[0].revents().is_none_or(|events| events.contains(PollFlags::POLLHUP)))
-}
-
-fn is_writable(socket: BorrowedFd<'_>) -> bool {
-    let mut socket = [PollFd::new(socket, PollFlags::POLLOUT)];
-    // What cannot be asked is tried.
-    poll(&mut socket, PollTimeout::ZERO).map_or(true, |ready| ready > 0)
-}
-
-fn await_room(socket: BorrowedFd<'_>, within: Duration) -> io::Result<()> {
-    let whole = within.as_nanos().div_ceil(1_000_000);
-    let within = PollTimeout::try_from(whole).unwrap_or(PollTimeout::MAX);
-    match poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], within) {
-        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Bytes of the socket's send buffer, as the kernel counts them: room for one full packet with its bookkeeping.

@@ -2,7 +2,11 @@ mod messages;
 
 use super::*;
 use crate::wire::{MESSAGE_MAX, Purpose};
-use nix::{fcntl::OFlag, unistd::pipe2};
+use nix::{
+    fcntl::OFlag,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::pipe2,
+};
 use std::{
     fs::File,
     io::{Read, Write},

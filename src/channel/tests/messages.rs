@@ -33,9 +33,10 @@ fn small_messages_share_a_packet_and_keep_their_order() {
 #[test]
 fn while_the_socket_is_full_batches_grow_instead_of_their_number() {
     let (mut master, mut worker) = Channel::pair().unwrap();
-    let mut sent = 0_u32;
-    while worker.post(u64::from(sent) << 40, &sent.to_le_bytes()).is_ok() {
+    let (mut sent, mut now) = (0_u32, 0);
+    while worker.post(now, &sent.to_le_bytes()).is_ok() {
         sent += 1;
+        now += if worker.is_stuck() { 1 } else { 1 << 40 };
     }
     let (mut received, mut packets) = (0_u32, 0);
     while let Some(Frame::Batch(messages)) = next(&mut master, &mut worker) {
@@ -118,4 +119,31 @@ fn descriptors_of_a_message_in_parts_arrive_with_its_end_or_not_at_all() {
     rights::send(worker.as_fd(), &packet(&Frame::Ready), &[]).unwrap();
     assert!(matches!(master.recv(&mut buffer), Ok(Incoming::Malformed(Malformed::Interrupted(_)))));
     assert!(ends(&reader), "closed along with the message");
+}
+
+/// A program without a loop, which nobody tells that there is room.
+#[test]
+fn what_is_queued_leaves_with_the_next_message() {
+    let (mut master, mut worker) = Channel::pair().unwrap();
+    let mut now = 1 << 40;
+    let mut post = |worker: &mut Channel| {
+        now += 1 << 40;
+        worker.post(now, &[0; Batch::MESSAGE_MAX])
+    };
+    let mut sent = 0;
+    while post(&mut worker).is_ok() {
+        sent += 1;
+    }
+    let mut received = 0;
+    let mut read = |master: &mut Channel| {
+        while let Incoming::Frame(Frame::Batch(messages), ..) = master.recv(&mut Buffer::default()).unwrap() {
+            received += messages.count();
+        }
+        received
+    };
+    assert!(read(&mut master) < sent);
+    while read(&mut master) < sent {
+        post(&mut worker).expect("there is room again");
+        sent += 1;
+    }
 }
