@@ -102,7 +102,8 @@ impl Master {
     /// let mut master = Cluster::new().workers(1).start(|mut worker| -> Result<(), mio_cluster::Error> {
     ///     while !worker.is_draining() {
     ///         worker.dispatch()?; // a real one sleeps in a `Poll` in between
-    ///         if let Some(WorkerEvent::Message(message)) = worker.next_event() {
+    ///         while let Some(event) = worker.next_event() {
+    ///             let WorkerEvent::Message(message) = event else { continue };
     ///             if let Some(request) = message.wants_reply() {
     ///                 worker.reply(request, "7 sessions")?;
     ///             }

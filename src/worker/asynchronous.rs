@@ -120,6 +120,7 @@ impl Worker {
                 log::error!(target: TARGET, "worker {} leaves, for it cannot hear the master: {error:#}", self.id);
             }
             self.control.keep_channel();
+            self.control.may_not_come_back();
         }
     }
 

@@ -65,10 +65,15 @@ impl Bell {
     pub(super) fn ring(&self, what: u8) {
         if what != 0 {
             self.unseen.fetch_or(what, Ordering::Release);
-            self.rings.store(true, Ordering::Release);
-            // It can only be full, and then it is readable.
-            let _ = self.wake.write(1);
+            self.ring_once();
         }
+    }
+
+    /// For one turn, whatever it looks at.
+    pub(super) fn ring_once(&self) {
+        self.rings.store(true, Ordering::Release);
+        // It can only be full, and then it is readable.
+        let _ = self.wake.write(1);
     }
 
     /// As `ring`, for a loop that looks before it sleeps: it need not be woken, but reminded then.

@@ -63,8 +63,8 @@ pub(super) struct Control {
     /// Of the addresses; the link has them.
     pub(super) has_changes: AtomicBool,
     /// Something waits for room in the channel.
-    has_queued: AtomicBool,
-    /// The program's loop turns, so what is held will be sent.
+    pub(super) has_queued: AtomicBool,
+    /// A loop of the program's turns, so what is held will be sent.
     pub(super) turns: AtomicBool,
     /// When the alarm rings for messages that are held, or `NOTHING`; nanoseconds.
     pub(super) held_until: AtomicU64,
@@ -149,6 +149,7 @@ impl Control {
 
     /// Reads what has come; never blocks.
     pub(super) fn turn(&self) -> Result<()> {
+        self.comes_back();
         self.send_if_due();
         self.take_turn(false)
     }
@@ -156,7 +157,6 @@ impl Control {
     /// `looks`: the caller takes the events before it sleeps, or calls `remind`.
     fn take_turn(&self, looks: bool) -> Result<()> {
         self.check_process()?;
-        self.turns.store(true, Ordering::Relaxed);
         let mut link = self.link();
         let draining = self.seat.is_draining();
         // A signal may have rung it.
@@ -185,12 +185,12 @@ impl Control {
 
     /// As `turn_if_due`, for a loop that calls `remind` before it sleeps. `now` in nanoseconds.
     pub(super) fn look(&self, now: u64) -> Result<()> {
+        self.comes_back();
         self.send_if_due_at(now);
         self.take_turn_if_due(true)
     }
 
     fn take_turn_if_due(&self, looks: bool) -> Result<()> {
-        self.turns.store(true, Ordering::Relaxed);
         let mail = self.seat.frames_sent() != self.heard.load(Ordering::Relaxed);
         let asked = self.seat.is_draining() && !self.told_to_drain.load(Ordering::Relaxed);
         let rings = self.bell.is_due();
@@ -198,9 +198,15 @@ impl Control {
         if mail || asked || rings || unfinished { self.take_turn(looks) } else { Ok(()) }
     }
 
-    /// The program takes events, or is about to.
+    /// The program takes events, or is about to. Those that a listener has read before ring now.
     pub(super) fn expect_events(&self) {
-        self.takes_events.store(true, Ordering::Relaxed);
+        if self.takes_events.load(Ordering::Relaxed) {
+            return;
+        }
+        let link = self.link();
+        if !self.takes_events.swap(true, Ordering::Relaxed) && !link.events.is_empty() && self.poller.is_ours() {
+            self.bell.ring(bell::EVENTS);
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -231,6 +237,10 @@ impl Control {
 
     pub(super) fn ring(&self, what: u8) {
         self.bell.ring(what);
+    }
+
+    pub(super) fn ring_once(&self) {
+        self.bell.ring_once();
     }
 
     pub(super) fn saw(&self, what: u8) {
@@ -352,18 +362,6 @@ impl Control {
             Peer::Gone => Err(gone("telling the master")),
             Peer::Nobody { .. } => Ok(()),
         }
-    }
-
-    /// Waits for room in the channel only while something is queued.
-    pub(super) fn watch_peer(&self, link: &Link) -> Result<()> {
-        let Peer::Master { channel, .. } = &link.peer else { return Ok(()) };
-        if self.has_queued.load(Ordering::Relaxed) == channel.wants_write() {
-            return Ok(());
-        }
-        self.has_queued.store(channel.wants_write(), Ordering::Relaxed);
-        let write = if channel.wants_write() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | write, 0);
-        self.poller.modify(channel, &mut event).map_err(|error| Error::system("watching the channel", error))
     }
 
     pub(super) fn link(&self) -> MutexGuard<'_, Link> {

@@ -2,6 +2,11 @@
 
 use std::{mem, os::fd::OwnedFd, sync::atomic::Ordering};
 
+use nix::{
+    errno::Errno,
+    sys::epoll::{EpollEvent, EpollFlags, EpollTimeout},
+};
+
 use super::{
     boot::TARGET,
     control::Control,
@@ -17,6 +22,7 @@ use crate::{
 
 impl Control {
     pub(super) fn read_all(&self, link: &mut Link) -> Result<()> {
+        self.consume_wakeup(link)?;
         if let Peer::Master { channel, .. } = &mut link.peer {
             // If the master is gone, what it has said last is still to be read.
             let _ = channel.flush();
@@ -39,7 +45,42 @@ impl Control {
                 Incoming::Malformed(malformed) => return Err(unintelligible(&malformed)),
             }
         }
+        self.watch_peer(link)
+    }
+
+    /// Waits for room in the channel only while something is queued. While it is not read to its end, only what is new
+    /// wakes the loop: a level-triggered one would spin, and a drain must still wake it.
+    pub(super) fn watch_peer(&self, link: &mut Link) -> Result<()> {
+        let Peer::Master { channel, .. } = &link.peer else { return Ok(()) };
+        let mut flags = EpollFlags::EPOLLIN;
+        flags.set(EpollFlags::EPOLLOUT, channel.wants_write());
+        flags.set(EpollFlags::EPOLLET, link.is_behind);
+        if flags == link.watched {
+            return Ok(());
+        }
+        self.has_queued.store(channel.wants_write(), Ordering::Relaxed);
+        let watched = self.poller().modify(channel, &mut EpollEvent::new(flags, 0));
+        watched.map_err(|error| Error::system("watching the channel", error))?;
+        // The kernel may still count the channel as noticed, since it was read last; then what became possible before
+        // this call wakes no edge-triggered loop.
+        let in_vain = flags.difference(link.watched).contains(EpollFlags::EPOLLOUT) && channel.is_writable();
+        link.watched = flags;
+        if in_vain {
+            self.ring_once();
+        }
         Ok(())
+    }
+
+    /// An edge is over when it was waited for. Before the channel is looked at, so that none is missed.
+    fn consume_wakeup(&self, link: &Link) -> Result<()> {
+        if !link.watched.contains(EpollFlags::EPOLLET) {
+            return Ok(());
+        }
+        // The channel, the bell and the alarm.
+        match self.poller().wait(&mut [EpollEvent::empty(); 3], EpollTimeout::ZERO) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(Error::system("looking at the channel", error)),
+        }
     }
 
     pub(super) fn receive(&self, link: &mut Link) -> Result<Incoming> {

@@ -7,6 +7,7 @@ use std::{collections::VecDeque, os::fd::AsFd};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::epoll::EpollFlags,
 };
 
 use super::{
@@ -31,6 +32,8 @@ pub(super) struct Link {
     pub(super) reader_looks: bool,
     /// There is more to read, which waits until the program has taken these.
     pub(super) is_behind: bool,
+    /// What the channel is watched for.
+    pub(super) watched: EpollFlags,
     /// For messages that are held; made when the first one is.
     pub(super) alarm: Option<Alarm>,
     /// Addresses with a live listener.
@@ -62,6 +65,7 @@ impl Link {
             laden: 0,
             reader_looks: false,
             is_behind: false,
+            watched: EpollFlags::EPOLLIN,
             alarm: None,
             open: Vec::new(),
             changes: Vec::new(),

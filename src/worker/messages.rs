@@ -1,8 +1,9 @@
 //! What the worker's program says to the master, and what it hears.
 //!
 //! Small messages may be held for some milliseconds, so that several share a packet (see [the channel](crate::channel)).
-//! They are sent when the loop goes to sleep, when they are due by the next turn, or when the alarm makes it turn. In a
-//! process that has shown no loop yet nothing is held, for nobody would send it later.
+//! They are sent when the loop goes to sleep, when they are due by the next turn, or when the alarm makes it turn. Where
+//! no loop turns nothing is held, for nobody would send it later: a thread in `accept_blocking` may be busy with its next
+//! connection for long.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -138,7 +139,7 @@ impl Control {
         };
         let said = channel.say(format_args!("sending to the master"), now, purpose, message);
         self.hold(&mut link);
-        self.watch_peer(&link)?;
+        self.watch_peer(&mut link)?;
         said
     }
 
@@ -151,7 +152,7 @@ impl Control {
             Peer::Nobody { .. } => return Ok(()),
         };
         let left = left.map_err(|error| Error::system("flush: sending to the master", error))?;
-        self.watch_peer(&link)?;
+        self.watch_peer(&mut link)?;
         match left {
             0 => Ok(()),
             packets => {
@@ -170,7 +171,7 @@ impl Control {
                 // That the master is gone is heard elsewhere.
                 let _ = channel.end_turn(now);
             }
-            self.watch_or_say(&link);
+            self.watch_or_say(&mut link);
         }
     }
 
@@ -197,10 +198,27 @@ impl Control {
         }
         self.held_until.store(NOTHING, Ordering::Relaxed);
         self.hold(&mut link);
-        self.watch_or_say(&link);
+        self.watch_or_say(&mut link);
     }
 
-    fn watch_or_say(&self, link: &Link) {
+    /// Whoever calls this comes back, at the latest when it is woken.
+    pub(super) fn comes_back(&self) {
+        self.turns.store(true, Ordering::Relaxed);
+    }
+
+    /// Whoever turned may not come back: what is held leaves, and nothing is held until somebody turns again.
+    pub(super) fn may_not_come_back(&self) {
+        self.turns.store(false, Ordering::Relaxed);
+        if self.held_until.load(Ordering::Relaxed) != NOTHING {
+            let mut link = self.link();
+            if let Peer::Master { channel, .. } = &mut link.peer {
+                let _ = channel.send_due(now());
+            }
+            self.watch_or_say(&mut link);
+        }
+    }
+
+    fn watch_or_say(&self, link: &mut Link) {
         if let Err(error) = self.watch_peer(link) {
             log::error!(target: TARGET, "{error:#}");
         }

@@ -105,6 +105,7 @@ impl<L: Socket> Entry<L> {
     }
 
     pub(super) fn accept(&self) -> io::Result<L::Accepted> {
+        self.control.comes_back();
         self.accept_by(L::accept)
     }
 
@@ -273,9 +274,13 @@ impl<L: Socket> Entry<L> {
 
 impl<L: Socket> Drop for Entry<L> {
     fn drop(&mut self) {
-        if self.door.is_ours() && !self.is_done() {
+        if !self.door.is_ours() {
+            return;
+        }
+        if !self.is_done() {
             self.control.close(self.index);
         }
+        self.control.may_not_come_back();
     }
 }
 

@@ -12,6 +12,10 @@ cases!("messages":
     a_master_that_takes_nothing,
     a_full_channel_is_asked_to_drain,
     a_stopped_worker_with_a_full_channel_is_killed,
+    what_a_listener_has_read_wakes_who_watches_later,
+    nothing_is_held_by_a_thread_that_is_busy,
+    nothing_is_held_when_the_listener_has_gone,
+    a_loop_with_more_to_read_sleeps,
     replies_find_their_requests,
     late_and_double_replies_are_dropped,
     nobody_there,
@@ -63,6 +67,22 @@ fn a_master_that_takes_nothing(bench: &Bench) {
 /// By a signal, for it would never read that it is to leave; but it has all the time to finish.
 fn a_full_channel_is_asked_to_drain(bench: &Bench) {
     done(bench.start("messages scenario=stop_of_a_full_channel listen=@:0"));
+}
+
+fn what_a_listener_has_read_wakes_who_watches_later(bench: &Bench) {
+    done(bench.start("messages scenario=read_by_a_listener listen=@:0"));
+}
+
+fn nothing_is_held_by_a_thread_that_is_busy(bench: &Bench) {
+    done(bench.start("messages scenario=held_by_a_busy_thread listen=@:0"));
+}
+
+fn nothing_is_held_when_the_listener_has_gone(bench: &Bench) {
+    done(bench.start("messages scenario=held_after_the_listener listen=@:0"));
+}
+
+fn a_loop_with_more_to_read_sleeps(bench: &Bench) {
+    done(bench.start("messages scenario=sleeps_with_more_to_read listen=@:0"));
 }
 
 fn a_stopped_worker_with_a_full_channel_is_killed(bench: &Bench) {
