@@ -166,14 +166,17 @@ impl Master {
         if !child.seat().is_aware() {
             return self.supervisor.handle_deaf(now, id);
         }
-        // What it does not read cannot tell it; its handler of SIGTERM does, and wakes it.
-        if child.is_stuck() {
-            return self.signal(id, Signal::TERM, Why::Stuck);
-        }
         let leaving = child.seat().is_draining();
         child.seat().drain();
-        match child.send(&Frame::Drain { within }, &[]) {
-            Ok(()) => self.flush(id),
+        let sent = if child.is_stuck() { Ok(()) } else { child.send(&Frame::Drain { within }, &[]) };
+        match sent {
+            Ok(()) => {
+                self.flush(id);
+                // What it does not read cannot tell it; its handler of SIGTERM does, and wakes it. Nobody need tell it twice.
+                if !leaving && self.crew.get(&id).is_some_and(Child::is_stuck) {
+                    self.signal(id, Signal::TERM, Why::Stuck);
+                }
+            }
             // It knows from somebody else, a TERM to the group for one, and has closed its channel: it is on its way
             // out, and a TERM from here would cut that short.
             Err(_) if leaving => {}
@@ -187,6 +190,9 @@ impl Master {
     fn signal(&mut self, id: WorkerId, signal: Signal, why: Why) {
         let Some(child) = self.crew.get(&id) else { return };
         self.report.signalled(id, child.pid(), why);
+        if signal == Signal::TERM {
+            child.seat().term_asks(why == Why::Stuck);
+        }
         match child.signal(signal) {
             Ok(()) => {}
             // It has ended; its pidfd tells.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     event::Address,
     id::{Slot, WorkerId},
-    sys::signal::{DRAIN_AWARE, DRAINING},
+    sys::signal::{DRAIN_AWARE, DRAINING, TERM_ASKS},
 };
 
 /// All seats, in the master.
@@ -131,6 +131,15 @@ impl Seat {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.word(FLAGS).load(Ordering::Relaxed) & DRAINING != 0
+    }
+
+    /// Whether the master's next TERM asks, or means now. Said before it is sent.
+    pub(crate) fn term_asks(&self, asks: bool) {
+        if asks {
+            self.word(FLAGS).fetch_or(TERM_ASKS, Ordering::Release);
+        } else {
+            self.word(FLAGS).fetch_and(!TERM_ASKS, Ordering::Release);
+        }
     }
 
     /// One more frame is about to be sent to the worker; called before the send, or the worker could wake and not look.

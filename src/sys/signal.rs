@@ -6,7 +6,8 @@
 //!
 //! Races handled in TERM: master and worker get the group's TERM at the same time, and the worker may have been asked
 //! over the channel a moment before. So what says "now" is the master's TERM to a worker that drains already, or the
-//! *second* TERM of anybody else.
+//! *second* TERM of anybody else. Where the master asks by TERM, for a worker that does not read its channel, it says so
+//! in shared memory first: whoever else may have asked meanwhile, that one is no "now".
 
 use std::{
     io, mem,
@@ -30,6 +31,8 @@ use super::owned::Owned;
 pub(crate) const DRAIN_AWARE: u64 = 1;
 /// Bit of a worker's flags: asked to drain, over the channel or by TERM.
 pub(crate) const DRAINING: u64 = 2;
+/// Bit of a worker's flags: the master's next TERM asks, also if the worker drains already.
+pub(crate) const TERM_ASKS: u64 = 4;
 
 /// Signals blocked in this thread until [`restore`](Self::restore).
 #[derive(Debug)]
@@ -82,9 +85,9 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
 
 /// For a worker right after fork, with all signals blocked: gives it the signal table of a worker, then unblocks all.
 ///
-/// `flags` is the worker's word of [`DRAIN_AWARE`] and [`DRAINING`], `wake` an eventfd that is written when TERM asks
-/// for a drain: both are used by the handler for the rest of the process, so they are leaked. `master` is the pid whose
-/// TERM is the master's.
+/// `flags` is the worker's word of [`DRAIN_AWARE`], [`DRAINING`] and [`TERM_ASKS`], `wake` an eventfd that is written
+/// when TERM asks for a drain: both are used by the handler for the rest of the process, so they are leaked. `master` is
+/// the pid whose TERM is the master's.
 pub(crate) fn worker_table(master: u32, flags: &'static AtomicU64, wake: BorrowedFd<'static>) -> io::Result<()> {
     MASTER.store(libc::pid_t::try_from(master).map_err(|_| Errno::EINVAL)?, Ordering::Relaxed);
     FLAGS.store(ptr::from_ref(flags).cast_mut(), Ordering::Relaxed);
@@ -144,6 +147,11 @@ enum Verdict {
 fn judge(flags: &AtomicU64, seen: &AtomicBool, from_master: bool) -> Verdict {
     if flags.load(Ordering::Acquire) & DRAIN_AWARE == 0 {
         return Verdict::Die;
+    }
+    if from_master && flags.fetch_and(!TERM_ASKS, Ordering::AcqRel) & TERM_ASKS != 0 {
+        flags.fetch_or(DRAINING, Ordering::AcqRel);
+        // Also if it drains already: its loop may not have been woken for it.
+        return Verdict::Drain;
     }
     let drained_before = flags.fetch_or(DRAINING, Ordering::AcqRel) & DRAINING != 0;
     let now = if from_master { drained_before } else { seen.swap(true, Ordering::AcqRel) };
@@ -263,6 +271,10 @@ mod tests {
             (BOTH, true, true, Die, BOTH),
             (BOTH, false, false, DrainsAlready, BOTH),
             (BOTH, true, false, Die, BOTH),
+            (TERM_ASKS, false, true, Die, TERM_ASKS),
+            (DRAIN_AWARE | TERM_ASKS, false, true, Drain, BOTH),
+            (BOTH | TERM_ASKS, true, true, Drain, BOTH),
+            (BOTH | TERM_ASKS, true, false, Die, BOTH | TERM_ASKS),
         ] {
             let flags = AtomicU64::new(before);
             let seen = AtomicBool::new(seen);

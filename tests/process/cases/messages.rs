@@ -12,6 +12,8 @@ cases!("messages":
     a_master_that_takes_nothing,
     a_full_channel_is_asked_to_drain,
     a_stopped_worker_with_a_full_channel_is_killed,
+    a_full_channel_does_not_cut_a_drain_short,
+    a_channel_full_to_the_brim_is_asked_to_drain,
     what_a_listener_has_read_wakes_who_watches_later,
     nothing_is_held_by_a_thread_that_is_busy,
     nothing_is_held_when_the_listener_has_gone,
@@ -67,6 +69,17 @@ fn a_master_that_takes_nothing(bench: &Bench) {
 /// By a signal, for it would never read that it is to leave; but it has all the time to finish.
 fn a_full_channel_is_asked_to_drain(bench: &Bench) {
     done(bench.start("messages scenario=stop_of_a_full_channel listen=@:0"));
+}
+
+fn a_full_channel_does_not_cut_a_drain_short(bench: &Bench) {
+    let mut run = bench.start("messages scenario=full_and_told_by_somebody_else");
+    run.fact("stopping");
+    run.tell("go on");
+    done(run);
+}
+
+fn a_channel_full_to_the_brim_is_asked_to_drain(bench: &Bench) {
+    done(bench.start("messages scenario=full_to_the_brim"));
 }
 
 fn what_a_listener_has_read_wakes_who_watches_later(bench: &Bench) {
