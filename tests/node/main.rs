@@ -133,6 +133,7 @@
 //! | `crash_loop` | covered |
 //! | `count_under_sigkill` | covered |
 //! | `busy_orphan` | covered |
+//! | `the_end_is_the_last_worker` | covered |
 //! | `shutdown_deadlines` | covered |
 //! | `signals_to_the_primary` | covered |
 //! | `descriptor_leaks` | covered |

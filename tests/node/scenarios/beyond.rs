@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use mio_cluster::{Cause, Cluster, Event, Shutdown, Signal, Worker};
+use mio_cluster::{
+    Cause, Cluster, Event, Shutdown, Signal, Worker, WorkerEvent,
+    mio::{Events, Interest, Poll, Token},
+};
 use nix::{
     libc,
     sys::signal::{Signal as Posix, kill},
@@ -17,13 +20,14 @@ use nix::{
 use super::scenarios;
 use crate::{
     harness::{Bench, descriptors, pid_of},
-    stage::{Place, Primary, ask, ask_all, serve, serve_patiently, serve_patiently_on},
+    stage::{Place, Primary, ask, ask_all, idlers, serve, serve_patiently, serve_patiently_on},
 };
 
 scenarios!("beyond":
     crash_loop warns ["exited with code 7", "delayed start number"],
     count_under_sigkill warns ["was killed by SIGKILL"],
     busy_orphan seen by busy_orphan_from_outside,
+    the_end_is_the_last_worker,
     shutdown_deadlines warns ["has not finished within 50ms", "has not ended within 50ms"],
     signals_to_the_primary seen by signals_to_the_primary_from_outside,
     descriptor_leaks warns ["was killed by SIGKILL", "delayed start number"],
@@ -92,6 +96,33 @@ fn busy_orphan_from_outside(bench: &Bench) {
     run.dies_by(Posix::SIGKILL);
     // Waits until the worker is gone, too.
     run.end();
+}
+
+/// A cluster has ended when all of its workers have, not when the first has (as the callback of Node's `disconnect`).
+fn the_end_is_the_last_worker(_place: &Place) {
+    let mut primary = Primary::start(idlers().workers(2), |mut worker: Worker| -> mio_cluster::Result<()> {
+        worker.is_draining();
+        worker.ready()?;
+        let waits = |worker: &mut Worker| match worker.slot().index() {
+            0 => !worker.is_draining(),
+            _ => !std::iter::from_fn(|| worker.next_event()).any(|event| matches!(event, WorkerEvent::Message(_))),
+        };
+        let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
+        poll.registry().register(&mut worker, Token(0), Interest::READABLE).unwrap();
+        while waits(&mut worker) {
+            worker.poll(&mut poll, &mut events, None).unwrap();
+        }
+        Ok(())
+    });
+    let workers = [1, 2].map(|id| primary.ready(id));
+    let last = workers.iter().find(|worker| worker.slot.index() == 1).unwrap().id;
+    primary.shutdown(Shutdown::Drain);
+    assert!(primary.exit(3 - last.as_u64()).status.success());
+    primary.look();
+    assert!(!primary.is_finished() && primary.live() == format!("{last}:Draining"));
+    primary.send(last, "you, too").unwrap();
+    assert!(primary.exit(last.as_u64()).status.success());
+    primary.end();
 }
 
 /// A worker that takes no notice of the ask nor of SIGTERM is killed when both deadlines have passed.
