@@ -129,7 +129,7 @@ impl Master {
             self.mail.requests.end(id, to);
             return Err(error);
         }
-        self.set_alarm(now)?;
+        self.set_alarm_or_say(now);
         Ok(id)
     }
 
@@ -144,9 +144,16 @@ impl Master {
         let said = channel.say(format_args!("{step} to worker {to}"), scoreboard::now(), purpose, message);
         self.watch(to);
         if self.hold(to) {
-            self.set_alarm(Instant::now())?;
+            self.set_alarm_or_say(Instant::now());
         }
         said
+    }
+
+    /// Not an error of the message, which is sent, or goes back to the caller.
+    fn set_alarm_or_say(&mut self, now: Instant) {
+        if let Err(error) = self.set_alarm(now) {
+            log::error!(target: TARGET, "{error:#}");
+        }
     }
 
     /// Remembers a worker for whom something is held. True if that is news.

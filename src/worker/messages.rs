@@ -139,7 +139,8 @@ impl Control {
         };
         let said = channel.say(format_args!("sending to the master"), now, purpose, message);
         self.hold(&mut link);
-        self.watch_peer(&mut link)?;
+        // Not an error of the message, which is sent, or goes back to the caller.
+        self.watch_or_say(&mut link);
         said
     }
 
