@@ -76,6 +76,11 @@ impl Message {
         Ok(Self { bytes: self.bytes.clone(), fds, request: self.request, lost_fds: self.lost_fds })
     }
 
+    /// What it takes of its receiver, in bytes, while the program has not taken it.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + self.fds.len() * FD_WEIGHT
+    }
+
     /// One descriptor more.
     pub fn with_fd(mut self, fd: impl Into<OwnedFd>) -> Self {
         self.fds.push(fd.into());
@@ -153,6 +158,13 @@ impl Message {
 /// Bytes of a message that cannot be read, in the error's text.
 #[cfg(feature = "json")]
 const SHOWN: usize = 80;
+
+/// The weight of messages that the program has not taken, beyond which no more are read, in bytes: many small ones, and a
+/// few of the largest.
+pub(crate) const LADEN: usize = 4 * 1024 * 1024;
+
+/// A descriptor counts as so many bytes: 64 of them may wait, for a process has only 1024 by default.
+const FD_WEIGHT: usize = LADEN / 64;
 
 impl Error {
     /// The message that could not be sent, descriptors included, so that it can be sent again: when there is

@@ -15,6 +15,7 @@ use std::{
 
 pub use address::Address;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use message::LADEN;
 pub use message::Message;
 pub use status::ExitStatus;
 

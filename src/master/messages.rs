@@ -13,7 +13,7 @@ use super::{Master, TARGET, requests::Requests};
 use crate::{
     config::FOR_EVER,
     error::{Error, Kind, Result},
-    event::{Event, Message},
+    event::{Event, LADEN, Message},
     id::{RequestId, WorkerId},
     scoreboard,
     supervisor::Heard,
@@ -275,17 +275,9 @@ impl Master {
 /// What an event takes of the master's memory, and of its descriptors.
 pub(super) fn weight(event: &Event) -> usize {
     match event {
-        Event::Message { message, .. } | Event::Reply { result: Ok(message), .. } => {
-            size_of::<Event>() + message.bytes.len() + message.fds.len() * FD_WEIGHT
-        }
+        Event::Message { message, .. } | Event::Reply { result: Ok(message), .. } => message.weight(),
         Event::Fork(_) | Event::ForkFailed { .. } | Event::Online(_) | Event::Listening { .. } | Event::Ready(_) => 0,
         Event::AllReady { .. } | Event::Reply { result: Err(_), .. } | Event::Writable(_) | Event::Disconnect(_) => 0,
         Event::Exit { .. } | Event::Backoff { .. } | Event::Stopping(_) => 0,
     }
 }
-
-/// Bytes of queued messages beyond which no more are read: many small ones, and a few of the largest.
-const LADEN: usize = 4 * 1024 * 1024;
-
-/// A descriptor counts as so many bytes: 64 of them may wait, for a process has only 1024 by default.
-const FD_WEIGHT: usize = LADEN / 64;

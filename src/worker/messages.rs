@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    event::{Message, WorkerEvent},
+    event::{LADEN, Message, WorkerEvent},
     id::RequestId,
     scoreboard::now,
     sys::alarm::Alarm,
@@ -297,7 +297,7 @@ impl Control {
     }
 
     fn note_message(&self, link: &mut Link, message: Message) {
-        link.laden += weight(&message);
+        link.laden += message.weight();
         self.note(link, WorkerEvent::Message(message));
     }
 
@@ -309,7 +309,7 @@ impl Control {
     /// The program has taken an event.
     pub(super) fn unload(&self, link: &mut Link, event: Option<&WorkerEvent>) {
         if let Some(WorkerEvent::Message(message)) = event {
-            link.laden -= weight(message);
+            link.laden -= message.weight();
         }
         if !link.events.is_empty() {
             return;
@@ -323,19 +323,8 @@ impl Control {
     }
 }
 
-fn weight(message: &Message) -> usize {
-    size_of::<WorkerEvent>() + message.bytes.len() + message.fds.len() * FD_WEIGHT
-}
-
 /// Of `Control::held_until`.
 pub(super) const NOTHING: u64 = u64::MAX;
-
-/// Bytes of messages that the program has not taken, beyond which no more are read: many small ones, and a few of the
-/// largest.
-const LADEN: usize = 4 * 1024 * 1024;
-
-/// A descriptor counts as so many bytes: 64 of them may wait, for a process has only 1024 by default.
-const FD_WEIGHT: usize = LADEN / 64;
 
 /// For a master that is busy; one whose program has stopped for good must not keep its workers.
 const PATIENCE: Duration = Duration::from_secs(5);
