@@ -88,9 +88,15 @@ fn second_start_is_refused_while_no_worker_lives(bench: &Bench) {
 /// Exactly one of ten that start at once has the port, whichever it is.
 fn second_start_is_refused_also_of_simultaneous_ones(bench: &Bench) {
     let script = format!("cluster mode=run listen={}", bench.free_address());
-    let mut runs: Vec<Run> = (0..10).map(|_| bench.start(&script)).collect();
+    one_wins((0..10).map(|_| bench.start(&script)), String::new);
+}
+
+/// Of programs that start at once one serves, as `ask` shows, and the others are refused.
+pub(super) fn one_wins(runs: impl Iterator<Item = Run>, ask: impl FnOnce() -> String) {
+    let mut runs: Vec<Run> = runs.collect();
     let outcomes: Vec<Fact> = runs.iter_mut().map(Run::outcome).collect();
     assert_eq!(outcomes.iter().filter(|outcome| outcome.name() == "all_ready").count(), 1, "{outcomes:?}");
+    ask();
     for (mut run, outcome) in runs.into_iter().zip(outcomes) {
         if outcome.name() == "all_ready" {
             stop(run);

@@ -12,7 +12,10 @@ use std::{
 use nix::sys::signal::Signal;
 
 use super::{Folder, stop};
-use crate::harness::{Bench, Fact, Run, cases};
+use crate::{
+    cases::ports::one_wins,
+    harness::{Bench, cases},
+};
 
 cases!("unix_files":
     mode_bits_are_exact,
@@ -122,18 +125,8 @@ fn one_of_simultaneous_starts_has_it(bench: &Bench) {
     let path = folder.socket();
     // Which all of them would replace.
     drop(UnixListener::bind(&path).unwrap());
-    let mut runs: Vec<Run> = (0..10).map(|_| bench.start(&format!("cluster mode=run listen=unix:{path}"))).collect();
-    let outcomes: Vec<Fact> = runs.iter_mut().map(Run::outcome).collect();
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.name() == "all_ready").count(), 1, "{outcomes:?}");
-    bench.connect_unix(&path).ask("who");
-    for (mut run, outcome) in runs.into_iter().zip(outcomes) {
-        if outcome.name() == "all_ready" {
-            stop(run);
-        } else {
-            assert!(outcome.rest().starts_with("address_in_use"), "{outcome:?}");
-            run.end_with(1);
-        }
-    }
+    let runs = (0..10).map(|_| bench.start(&format!("cluster mode=run listen=unix:{path}")));
+    one_wins(runs, || bench.connect_unix(&path).ask("who"));
 }
 
 fn what_is_no_socket_stays(bench: &Bench) {
