@@ -259,6 +259,7 @@ const AT_START: Duration = Duration::from_secs(5);
 /// A file that stays is replaced by the next start.
 const AT_END: Duration = Duration::from_secs(1);
 
+/// Others hold the lock for a bind, which takes microseconds; the system call that waits for it could not be given up.
 const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 
 /// Somebody who does not lock may put a file there again and again.
