@@ -92,7 +92,7 @@ impl<S: Service> Loop<S> {
     fn turn(&mut self, events: &Events, mut since: u64) -> Result<()> {
         self.hub.clock.turn(since);
         self.notice_drain();
-        self.go_on();
+        mem::swap(&mut self.unfinished, &mut self.resumed);
         // One alone has nobody to wait for.
         let until = if events.iter().nth(1).is_some() { Until::Unsent } else { Until::Waiting };
         for event in events {
@@ -100,7 +100,7 @@ impl<S: Service> Loop<S> {
                 Target::Connection(key) => {
                     if let Some(connection) = self.connections.find(key) {
                         match connection.head.note(event) {
-                            // It has had its turn, and gets the next one.
+                            // It goes on below, or has had its turn and gets the next one: never two in one.
                             Ok(()) if connection.head.listed => {}
                             Ok(()) => self.work(key, until),
                             Err(why) => self.close(key, why),
@@ -118,6 +118,7 @@ impl<S: Service> Loop<S> {
             }
         }
         self.send(since);
+        self.go_on();
         if self.doors.is_waiting() {
             self.accept()?;
         }
@@ -246,7 +247,6 @@ impl<S: Service> Loop<S> {
     }
 
     fn go_on(&mut self) {
-        mem::swap(&mut self.unfinished, &mut self.resumed);
         while let Some(key) = self.resumed.pop() {
             if let Some(connection) = self.connections.find(key) {
                 connection.head.listed = false;
