@@ -21,7 +21,7 @@ use crate::{
         owned::Owned,
         pidfd::PidFd,
     },
-    wire::Frame,
+    wire::{Frame, Leave},
 };
 
 impl Master {
@@ -168,7 +168,8 @@ impl Master {
         }
         let leaving = child.seat().is_draining();
         child.seat().drain();
-        let sent = if child.is_stuck() { Ok(()) } else { child.send(&Frame::Drain { within }, &[]) };
+        let sent =
+            if child.is_stuck() { Ok(()) } else { child.send(&Frame::Drain { within, leave: Leave::Shut }, &[]) };
         match sent {
             Ok(()) => {
                 self.flush(id);

@@ -1,6 +1,6 @@
 //! From packets to frames: the side that must not trust what it reads.
 
-use super::{Bundle, Frame, HEADER, MESSAGE_MAX, MORE, Malformed, PACKET_MAX, Purpose, address, frame::Kind};
+use super::{Bundle, Frame, HEADER, Leave, MESSAGE_MAX, MORE, Malformed, PACKET_MAX, Purpose, address, frame::Kind};
 use crate::id::RequestId;
 use std::{mem, time::Duration};
 
@@ -175,7 +175,7 @@ fn decode(kind: Kind, body: &[u8]) -> Result<Frame, Malformed> {
         Kind::Closed => Frame::Closed { address: u16::from_le_bytes(exactly(kind, body)?) },
         Kind::Granted => Frame::Granted { address: u16::from_le_bytes(exactly(kind, body)?) },
         Kind::Refused => decode_refused(body)?,
-        Kind::Drain => Frame::Drain { within: Duration::from_millis(u64::from_le_bytes(exactly(kind, body)?)) },
+        Kind::Drain => decode_drain(body)?,
         Kind::Ready => exactly(kind, body).map(|[]| Frame::Ready)?,
         Kind::Leaving => exactly(kind, body).map(|[]| Frame::Leaving)?,
         Kind::ReopenLogs => exactly(kind, body).map(|[]| Frame::ReopenLogs)?,
@@ -196,17 +196,29 @@ fn decode_hello(body: &[u8]) -> Result<Frame, Malformed> {
     Ok(Frame::Hello { major: number(a, b), minor: number(c, d), layout: number(e, f), pid: u32::from_le_bytes(pid) })
 }
 
+fn decode_drain(body: &[u8]) -> Result<Frame, Malformed> {
+    let Some((within, &[shut])) = body.split_first_chunk() else {
+        return Err(Malformed::WrongLength { kind: Kind::Drain, body: body.len() });
+    };
+    let leave = if yes(shut)? { Leave::Shut } else { Leave::HandOver };
+    Ok(Frame::Drain { within: Duration::from_millis(u64::from_le_bytes(*within)), leave })
+}
+
 fn decode_refused(body: &[u8]) -> Result<Frame, Malformed> {
     let &[low, high, lost, ref reason @ ..] = body else {
         return Err(Malformed::WrongLength { kind: Kind::Refused, body: body.len() });
     };
-    let lost = match lost {
-        0 => false,
-        1 => true,
-        other => return Err(Malformed::NotYesOrNo(other)),
-    };
+    let lost = yes(lost)?;
     let reason = std::str::from_utf8(reason).map_err(|_invalid| Malformed::NotUtf8)?.to_owned();
     Ok(Frame::Refused { address: u16::from_le_bytes([low, high]), lost, reason })
+}
+
+fn yes(byte: u8) -> Result<bool, Malformed> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Malformed::NotYesOrNo(other)),
+    }
 }
 
 fn exactly<const N: usize>(kind: Kind, body: &[u8]) -> Result<[u8; N], Malformed> {

@@ -25,7 +25,7 @@ pub(crate) enum Frame {
     /// Master: "it does not listen, for this reason". `lost`: the descriptor did not arrive, ask again.
     Refused { address: u16, lost: bool, reason: String },
     /// Master: "finish and exit within this time", in whole milliseconds.
-    Drain { within: Duration },
+    Drain { within: Duration, leave: Leave },
     /// Master: "open your log files anew".
     ReopenLogs,
     /// Master: "there is this address, too", with the socket beside it if all workers share one.
@@ -37,6 +37,15 @@ pub(crate) enum Frame {
     /// Both ways: several messages without descriptors and without a request, in their order. Written by
     /// [`Batch`](super::Batch).
     Batch(Bundle),
+}
+
+/// What becomes of the sockets that only this worker accepts on, once nobody waits there any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Leave {
+    /// The master has a duplicate and decides: a successor accepts there already, or nobody is sent there any more.
+    HandOver,
+    /// Nobody comes after it: the worker shuts them, so that later clients are refused at once.
+    Shut,
 }
 
 /// What a message is for.
@@ -110,7 +119,9 @@ impl Frame {
                 let reason = cut(reason, BODY_MAX - REFUSED_FIXED);
                 [&address.to_le_bytes()[..], &[u8::from(*lost)], reason.as_bytes()].concat().into()
             }
-            Self::Drain { within } => milliseconds(*within).to_le_bytes().to_vec().into(),
+            Self::Drain { within, leave } => {
+                [&milliseconds(*within).to_le_bytes()[..], &[u8::from(*leave == Leave::Shut)]].concat().into()
+            }
             Self::AddressAdded { address, bind } => super::address::added(*address, bind).into(),
             Self::AddressRemoved { address, name } => super::address::removed(*address, name).into(),
             Self::Ready | Self::Leaving | Self::ReopenLogs => Cow::Borrowed(&[]),

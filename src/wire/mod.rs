@@ -33,7 +33,7 @@ mod tests;
 
 pub(crate) use assembler::{Assembler, Descriptors, Progress};
 pub(crate) use batch::{Batch, Bundle};
-pub(crate) use frame::{Frame, Packets, Purpose, TooLarge};
+pub(crate) use frame::{Frame, Leave, Packets, Purpose, TooLarge};
 pub(crate) use malformed::Malformed;
 
 /// Unequal majors cannot work together: the worker ends with a clear error.

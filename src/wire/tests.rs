@@ -214,8 +214,8 @@ fn a_reason_is_cut_between_characters_and_a_deadline_rounded_up() {
         [(Duration::from_micros(1), Duration::from_millis(1)), (Duration::MAX, Duration::from_millis(u64::MAX))]
     {
         assert_eq!(
-            deliver(&mut Assembler::default(), &Frame::Drain { within: sent }),
-            Frame::Drain { within: received }
+            deliver(&mut Assembler::default(), &Frame::Drain { within: sent, leave: Leave::Shut }),
+            Frame::Drain { within: received, leave: Leave::Shut }
         );
     }
 }
@@ -263,7 +263,10 @@ fn frame() -> impl Strategy<Value = Frame> {
         any::<u16>().prop_map(|address| Frame::Closed { address }),
         any::<u16>().prop_map(|address| Frame::Granted { address }),
         any::<(u16, bool, String)>().prop_map(|(address, lost, reason)| Frame::Refused { address, lost, reason }),
-        any::<u64>().prop_map(|ms| Frame::Drain { within: Duration::from_millis(ms) }),
+        (any::<u64>(), any::<bool>()).prop_map(|(ms, shut)| Frame::Drain {
+            within: Duration::from_millis(ms),
+            leave: if shut { Leave::Shut } else { Leave::HandOver }
+        }),
         Just(Frame::Ready),
         Just(Frame::Leaving),
         Just(Frame::ReopenLogs),

@@ -103,7 +103,7 @@ impl Control {
                 );
                 return Err(Error::new(Kind::InvalidConfig, text));
             }
-            Frame::Drain { within } => {
+            Frame::Drain { within, leave: _ } => {
                 self.word.give();
                 self.drain(link, within);
             }
