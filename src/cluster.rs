@@ -1,5 +1,7 @@
 //! The builder: from what the program wants to a running master.
 
+mod rollout;
+
 use std::{process::ExitCode, thread::available_parallelism, time::Duration};
 
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
     event::Event,
     id::Slot,
     last_words::last_words,
-    master::{BeforeFork, Master, Plan, TARGET},
+    master::{BeforeFork, Master, OnReload, Plan, TARGET},
     worker::{Worker, WorkerExit, boot},
 };
 
@@ -42,6 +44,7 @@ pub struct Cluster {
     signals: Option<bool>,
     boot: boot::Options,
     before_fork: Option<BeforeFork>,
+    on_reload: Option<OnReload>,
 }
 
 impl Cluster {
@@ -49,7 +52,7 @@ impl Cluster {
     pub fn new() -> Self {
         let cpus = available_parallelism().map_or(1, usize::from);
         let (settings, addresses) = (Settings::with_workers(cpus), Vec::new());
-        Self { settings, addresses, signals: None, boot: boot::Options::default(), before_fork: None }
+        Self { settings, addresses, signals: None, boot: boot::Options::default(), before_fork: None, on_reload: None }
     }
 
     /// One address more. A cluster without any is legal: its workers serve no port.
@@ -151,8 +154,8 @@ impl Cluster {
     }
 
     /// Whether the master owns the process's signals: TERM and INT drain (a second one: at once; INT and TERM within
-    /// 250 ms of each other are one, and so is the same one within 50 ms), QUIT stops at once, USR1 has workers reopen
-    /// their logs. Default: yes for [`run`](Self::run) and its like, no for [`start`](Self::start).
+    /// 250 ms of each other are one, and so is the same one within 50 ms), QUIT stops at once, HUP is a [rolling restart](Self::rollout), TTIN and
+    /// TTOU add and remove a worker ([`Master::scale`]), USR1 has workers reopen their logs. Default: yes for [`run`](Self::run) and its like, no for [`start`](Self::start).
     pub fn signals(mut self, own: bool) -> Self {
         self.signals = Some(own);
         self
@@ -328,6 +331,7 @@ impl Cluster {
             signals: self.signals.unwrap_or(signals),
             launch: boot::launch(worker, self.boot),
             before_fork: self.before_fork,
+            on_reload: self.on_reload,
         })
     }
 

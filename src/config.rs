@@ -6,11 +6,13 @@
 mod bind;
 mod given;
 mod listen;
+mod rollout;
 mod settings;
 mod unix;
 
 pub(crate) use bind::{Bind, Wanted, resolve, resolve_beside};
 pub use listen::Listen;
+pub use rollout::Rollout;
 pub(crate) use settings::{Backoff, FOR_EVER, Intensity, Settings};
 
 /// When a worker that ended by itself is followed by another one. Workers that were asked to leave never are.

@@ -111,6 +111,36 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// One rolling restart: 1, 2, 3 …; made by [`Master::rollout`](crate::Master::rollout) or SIGHUP, and carried by its
+/// events.
+///
+/// ```
+/// use mio_cluster::{Event, RolloutId};
+///
+/// fn is_over(event: &Event, rollout: RolloutId) -> bool {
+///     matches!(event, Event::RolloutEnded { id, .. } if *id == rollout)
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct RolloutId(u64);
+
+impl RolloutId {
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The number itself, for logs.
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for RolloutId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A signal number. Its `Display` is the name: `SIGKILL`, `SIGRTMIN+3`.
 ///
 /// ```
@@ -131,15 +161,15 @@ impl Signal {
     pub const INT: Signal = Signal(2);
     /// Ctrl-\.
     pub const QUIT: Signal = Signal(3);
-    /// The terminal is gone; to the master: a rolling restart (not in this version).
+    /// The terminal is gone; to the master: a rolling restart.
     pub const HUP: Signal = Signal(1);
     /// To the master: workers reopen their logs.
     pub const USR1: Signal = Signal(10);
     /// To the master: upgrade the binary (not in this version).
     pub const USR2: Signal = Signal(12);
-    /// To the master: one worker more (not in this version).
+    /// To the master: one worker more.
     pub const TTIN: Signal = Signal(21);
-    /// To the master: one worker fewer (not in this version).
+    /// To the master: one worker fewer.
     pub const TTOU: Signal = Signal(22);
 
     /// The first real-time signal that applications may use with glibc and musl alike (both keep 32 and 33; musl also

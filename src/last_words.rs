@@ -1,6 +1,7 @@
 //! What must be said before a process ends.
 
 use std::{
+    any::Any,
     fmt::Display,
     io::{self, Write},
 };
@@ -12,6 +13,12 @@ pub(crate) fn last_words(target: &str, text: impl Display) {
     } else {
         print(text);
     }
+}
+
+/// What a panic said, as far as it is text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
 }
 
 /// A closed pipe or a full disk is no reason to end otherwise than intended.

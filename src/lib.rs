@@ -143,10 +143,12 @@ pub mod docs;
 pub use mio;
 
 pub use cluster::Cluster;
-pub use config::{Listen, ReadyWhen, Restart};
+pub use config::{Listen, ReadyWhen, Restart, Rollout};
 pub use error::{Error, Result};
-pub use event::{Address, Cause, Event, ExitStatus, Message, Shutdown, State, WorkerEvent, WorkerInfo, WorkerRef};
-pub use id::{RequestId, Signal, Slot, WorkerId};
+pub use event::{
+    Address, Cause, Event, ExitStatus, Message, RolloutResult, Shutdown, State, WorkerEvent, WorkerInfo, WorkerRef,
+};
+pub use id::{RequestId, RolloutId, Signal, Slot, WorkerId};
 pub use master::Master;
 pub use role::{is_master, is_worker};
 pub use scoreboard::{Closes, DoorStats, Row, Scoreboard, Totals, WorkerStats};

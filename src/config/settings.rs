@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ReadyWhen, Restart};
+use super::{ReadyWhen, Restart, Rollout};
 
 /// The rules of a cluster; every value has passed [`Settings::problems`].
 #[derive(Clone, Debug)]
@@ -19,6 +19,12 @@ pub(crate) struct Settings {
     pub(crate) ready_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) terminate_timeout: Duration,
+    /// What SIGHUP does.
+    pub(crate) rollout: Rollout,
+    /// Workers that have a successor and finish; `None`: as many as there are workers.
+    pub(crate) max_lingering: Option<usize>,
+    /// Their time for that; `None`: that of every drain.
+    pub(crate) linger_timeout: Option<Duration>,
 }
 
 /// The growing delay before a restart.
@@ -50,6 +56,9 @@ impl Settings {
             ready_timeout: READY_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
             terminate_timeout: TERMINATE_TIMEOUT,
+            rollout: Rollout::new(),
+            max_lingering: None,
+            linger_timeout: None,
         }
     }
 
@@ -67,7 +76,7 @@ impl Settings {
             &mut self.drain_timeout,
             &mut self.terminate_timeout,
         ];
-        times.into_iter().for_each(|time| *time = (*time).min(FOR_EVER));
+        times.into_iter().chain(&mut self.linger_timeout).for_each(|time| *time = (*time).min(FOR_EVER));
         self
     }
 
@@ -94,10 +103,28 @@ impl Settings {
         if self.intensity.is_some_and(|intensity| intensity.period.is_zero()) {
             problems.push("intensity(): a period of 0 can never hold two restarts".to_owned());
         }
-        if self.ready_timeout.is_zero() {
-            problems.push("ready_timeout(0): no worker can be ready at once".to_owned());
+        let times = [
+            ("ready_timeout", Some(self.ready_timeout), "no worker can be ready at once"),
+            (
+                "drain_timeout",
+                Some(self.drain_timeout),
+                "no worker can finish at once; shutdown(Shutdown::Now) ends them so",
+            ),
+            ("terminate_timeout", Some(self.terminate_timeout), "no process ends at once"),
+            ("linger_timeout", self.linger_timeout, "no worker can finish at once"),
+        ];
+        let zero = times.into_iter().filter(|(_, time, _)| time.is_some_and(|time| time.is_zero()));
+        problems.extend(zero.map(|(name, _, why)| format!("{name}(0): {why}")));
+        if self.max_lingering == Some(0) {
+            problems.push("max_lingering(0): no rollout could replace a worker, give 1 or more".to_owned());
         }
+        problems.extend(self.rollout.problems(if self.manual { self.slots() } else { self.workers }));
         problems
+    }
+
+    /// Processes that there can be at one time: the workers, their successors, and those that linger.
+    pub(crate) fn processes(&self) -> usize {
+        2 * self.slots() + self.max_lingering.unwrap_or(0).max(self.slots())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{Address, Cause, Event, ExitStatus, Message, Shutdown, WorkerRef};
+use super::{Address, Cause, Event, ExitStatus, Message, RolloutResult, Shutdown, WorkerRef};
 
 impl Event {
     /// One JSON object without a line end, such as
@@ -44,6 +44,12 @@ impl Event {
             Event::Backoff { slot, delay, deaths } => {
                 line.raw("slot", slot).raw("delay_ms", delay.as_millis()).raw("deaths", deaths);
             }
+            Event::RolloutStarted(id) => {
+                line.raw("id", id);
+            }
+            Event::RolloutEnded { id, result } => {
+                line.raw("id", id).text("result", result.word()).reason(result);
+            }
             Event::Stopping(how) => {
                 line.text("how", how.word());
             }
@@ -65,6 +71,8 @@ impl Event {
             Event::Disconnect(_) => "disconnect",
             Event::Exit { .. } => "exit",
             Event::Backoff { .. } => "backoff",
+            Event::RolloutStarted(_) => "rollout_started",
+            Event::RolloutEnded { .. } => "rollout_ended",
             Event::Stopping(_) => "stopping",
         }
     }
@@ -133,6 +141,15 @@ impl Object {
     fn addresses(&mut self, addresses: &[Address]) -> &mut Self {
         let addresses: Vec<String> = addresses.iter().map(|address| Quoted(&address.to_string()).to_string()).collect();
         self.raw("addresses", format_args!("[{}]", addresses.join(",")))
+    }
+
+    fn reason(&mut self, result: &RolloutResult) -> &mut Self {
+        let RolloutResult::Aborted { slot, why } = result else { return self };
+        match slot {
+            Some(slot) => self.raw("slot", slot),
+            None => self.raw("slot", "null"),
+        };
+        self.text("why", &format!("{why:?}"))
     }
 
     fn message(&mut self, message: &Message) -> &mut Self {

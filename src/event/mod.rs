@@ -6,6 +6,7 @@ mod address;
 mod endpoint;
 mod json;
 mod message;
+mod rollout;
 mod status;
 
 use std::{
@@ -17,11 +18,12 @@ pub use address::Address;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use message::LADEN;
 pub use message::Message;
+pub use rollout::RolloutResult;
 pub use status::ExitStatus;
 
 use crate::{
     error::{Error, Result},
-    id::{RequestId, Slot, WorkerId},
+    id::{RequestId, RolloutId, Slot, WorkerId},
 };
 
 /// What happened in the cluster; pulled with [`Master::next_event`](crate::Master::next_event) or
@@ -119,6 +121,15 @@ pub enum Event {
         delay: Duration,
         /// Failed starts and too early deaths in a row that were answered by a delay, this one included.
         deaths: u32,
+    },
+    /// A rolling restart begins, by [`Master::rollout`](crate::Master::rollout) or SIGHUP.
+    RolloutStarted(RolloutId),
+    /// What has become of a rolling restart; exactly once for each that was asked for, whether it began or not.
+    RolloutEnded {
+        /// Which one.
+        id: RolloutId,
+        /// What.
+        result: RolloutResult,
     },
     /// The cluster stops; no worker is forked any more.
     Stopping(Shutdown),

@@ -30,7 +30,8 @@ impl Master {
         while let Some(action) = self.supervisor.poll_action() {
             match action {
                 Action::Spawn { slot, id } => self.spawn(now, slot, id),
-                Action::Ask { id, within } => self.ask(now, id, within),
+                Action::Part { slot, id } => self.part(now, slot, id),
+                Action::Ask { id, within, leave } => self.ask(now, id, within, leave),
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Shut { slot, address, why } => self.shut(slot, address, why),
                 Action::Refuse => self.ports.refuse(),
@@ -161,15 +162,19 @@ impl Master {
         }
     }
 
-    fn ask(&mut self, now: Instant, id: WorkerId, within: Duration) {
+    /// Newcomers cannot be led past a worker yet.
+    fn part(&mut self, now: Instant, _slot: Slot, id: WorkerId) {
+        self.supervisor.handle_parted(now, id, false);
+    }
+
+    fn ask(&mut self, now: Instant, id: WorkerId, within: Duration, leave: Leave) {
         let Some(child) = self.crew.get_mut(&id) else { return };
         if !child.seat().is_aware() {
             return self.supervisor.handle_deaf(now, id);
         }
         let leaving = child.seat().is_draining();
         child.seat().drain();
-        let sent =
-            if child.is_stuck() { Ok(()) } else { child.send(&Frame::Drain { within, leave: Leave::Shut }, &[]) };
+        let sent = if child.is_stuck() { Ok(()) } else { child.send(&Frame::Drain { within, leave }, &[]) };
         match sent {
             Ok(()) => {
                 self.flush(id);

@@ -41,6 +41,12 @@ impl Master {
                     log::info!(target: TARGET, "received {signal}: the workers are told to reopen their logs");
                     self.tell_all(&Frame::ReopenLogs);
                 }
+                Some(Wish::Rollout) => {
+                    log::info!(target: TARGET, "received {signal}");
+                    self.roll_by_signal(now, signal);
+                }
+                Some(Wish::More) => self.scale_by_signal(now, signal, self.supervisor.target().saturating_add(1)),
+                Some(Wish::Fewer) => self.scale_by_signal(now, signal, self.supervisor.target().saturating_sub(1)),
                 Some(Wish::NotYet(what)) => {
                     log::warn!(target: TARGET, "{signal} ignored: {what} is not available in this version")
                 }

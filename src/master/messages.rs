@@ -279,5 +279,6 @@ pub(super) fn weight(event: &Event) -> usize {
         Event::Fork(_) | Event::ForkFailed { .. } | Event::Online(_) | Event::Listening { .. } | Event::Ready(_) => 0,
         Event::AllReady { .. } | Event::Reply { result: Err(_), .. } | Event::Writable(_) | Event::Disconnect(_) => 0,
         Event::Exit { .. } | Event::Backoff { .. } | Event::Stopping(_) => 0,
+        Event::RolloutStarted(_) | Event::RolloutEnded { .. } => 0,
     }
 }

@@ -15,6 +15,7 @@ mod queue;
 mod reactor;
 mod report;
 mod requests;
+mod rollouts;
 mod sacrifice;
 mod signals;
 mod turns;
@@ -33,7 +34,7 @@ use self::{
 use crate::{
     birth::Launch,
     channel::Buffer,
-    config::{Settings, Wanted},
+    config::{Rollout, Settings, Wanted},
     error::{Error, Kind, Result},
     event::{Address, Shutdown, WorkerInfo},
     id::{Signal, Slot, WorkerId},
@@ -93,6 +94,9 @@ pub struct Master {
     end: End,
     launch: Option<Launch>,
     before_fork: Option<BeforeFork>,
+    on_reload: Option<OnReload>,
+    /// What SIGHUP does.
+    rollout: Rollout,
     sacrifice: Sacrifice,
     /// When a fork was last refused because of threads, and how many ran.
     threads_seen: Option<(Instant, usize)>,
@@ -105,6 +109,9 @@ pub struct Master {
 /// The program's hook, called with the slot before each fork.
 pub(crate) type BeforeFork = Box<dyn FnMut(Slot)>;
 
+/// The program's hook, called before a rollout touches any worker.
+pub(crate) type OnReload = Box<dyn FnMut() -> std::result::Result<(), String>>;
+
 /// All that a master is made of.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
@@ -112,6 +119,7 @@ pub(crate) struct Plan {
     pub(crate) signals: bool,
     pub(crate) launch: Launch,
     pub(crate) before_fork: Option<BeforeFork>,
+    pub(crate) on_reload: Option<OnReload>,
 }
 
 enum End {
@@ -123,12 +131,12 @@ enum End {
 
 impl Master {
     pub(crate) fn start(plan: Plan) -> Result<Self> {
-        let Plan { settings, addresses, signals, launch, before_fork } = plan;
+        let Plan { settings, addresses, signals, launch, before_fork, on_reload } = plan;
         let now = Instant::now();
         actions::only_thread("start")?;
         actions::kernel_suffices()?;
         let ports = Ports::claim(addresses)?;
-        let seats = Seats::new(settings.slots(), ports.addresses());
+        let seats = Seats::new(settings.slots(), settings.processes(), ports.addresses());
         let seats = seats.map_err(|error| Error::system("making the scoreboard", error))?;
         let reactor = Reactor::new()?;
         let signals = if signals { Some(Signals::own(&reactor)?) } else { None };
@@ -136,6 +144,7 @@ impl Master {
         report.started(&settings, ports.addresses());
         role::become_master();
         let (process, drain_timeout, keep) = (std::process::id(), settings.drain_timeout, settings.keep_listeners);
+        let rollout = settings.rollout;
         let mut master = Self {
             supervisor: Supervisor::new(settings, process, ports.addresses().to_vec(), seed()),
             crew: Crew::new(),
@@ -152,6 +161,8 @@ impl Master {
             end: End::NotYet,
             launch: Some(launch),
             before_fork,
+            on_reload,
+            rollout,
             sacrifice: Sacrifice::open(),
             threads_seen: None,
             drain_timeout,
@@ -225,7 +236,8 @@ impl Master {
         self.ports.addresses()
     }
 
-    /// The workers, one per slot and in slot order: those that live, and [`State::Exited`](crate::State::Exited) for a
+    /// The workers in slot order: those that live (in a rollout a slot has two of them, and more while old ones finish),
+    /// and [`State::Exited`](crate::State::Exited) for a
     /// slot whose worker has ended by itself and which is empty since. A slot that was left as asked is not listed.
     pub fn workers(&self) -> impl Iterator<Item = WorkerInfo> + '_ {
         self.supervisor.workers()

@@ -8,8 +8,8 @@ use std::{
 use super::TARGET;
 use crate::{
     config::Settings,
-    event::{Address, Cause, Event, ExitStatus, Shutdown, WorkerRef},
-    id::{Slot, WorkerId},
+    event::{Address, Cause, Event, ExitStatus, RolloutResult, Shutdown, WorkerRef},
+    id::{RolloutId, Slot, WorkerId},
     supervisor::{Outcome, Surrender, Why},
 };
 
@@ -21,6 +21,7 @@ pub(super) struct Report {
     /// From now on each worker that is ready is news: all that the start was to bring are there, or it brought none.
     all_ready: bool,
     stopping: Option<Instant>,
+    rolling: Option<Instant>,
     /// Slots whose fork fails, and the last reason that was logged.
     failing: HashSet<Slot>,
     last_failure: String,
@@ -38,6 +39,7 @@ impl Report {
             owns_signals,
             all_ready,
             stopping,
+            rolling: None,
             failing,
             last_failure: String::new(),
             deaf_said: false,
@@ -78,6 +80,11 @@ impl Report {
             Event::Backoff { slot, delay, deaths } => {
                 log::warn!(target: TARGET, "slot {slot}: the next worker starts in {delay:.1?} (delayed start number {deaths})");
             }
+            Event::RolloutStarted(id) => {
+                self.rolling = Some(now);
+                log::info!(target: TARGET, "rollout {id}: {} to be replaced", count(live, "worker"));
+            }
+            Event::RolloutEnded { id, result } => self.rolled(now, *id, result),
             Event::Stopping(Shutdown::Drain) => {
                 self.stopping = Some(now);
                 let (all, within) = (count(live, "worker"), self.drain_timeout);
@@ -91,6 +98,17 @@ impl Report {
                 if live > 0 {
                     log::warn!(target: TARGET, "stopping at once: {} killed", count(live, "worker"));
                 }
+            }
+        }
+    }
+
+    fn rolled(&mut self, now: Instant, id: RolloutId, result: &RolloutResult) {
+        let took = self.rolling.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        match result {
+            RolloutResult::Done => log::info!(target: TARGET, "rollout {id}: done after {took:.1?}"),
+            RolloutResult::Superseded | RolloutResult::Stopped => log::info!(target: TARGET, "rollout {id}: {result}"),
+            RolloutResult::Aborted { .. } => {
+                log::warn!(target: TARGET, "rollout {id}: {result}; the workers that were not replaced serve on");
             }
         }
     }

@@ -30,6 +30,9 @@ struct Ownership;
 pub(super) enum Wish {
     Stop(Shutdown),
     ReopenLogs,
+    Rollout,
+    More,
+    Fewer,
     /// Of a later version; named in the log.
     NotYet(&'static str),
 }
@@ -106,10 +109,10 @@ impl Wish {
             Signal::TERM | Signal::INT => Some(Wish::Stop(Shutdown::Drain)),
             Signal::QUIT => Some(Wish::Stop(Shutdown::Now)),
             Signal::USR1 => Some(Wish::ReopenLogs),
-            Signal::HUP => Some(Wish::NotYet("a rolling restart")),
+            Signal::HUP => Some(Wish::Rollout),
             Signal::USR2 => Some(Wish::NotYet("an upgrade of the binary")),
-            Signal::TTIN => Some(Wish::NotYet("adding a worker")),
-            Signal::TTOU => Some(Wish::NotYet("removing a worker")),
+            Signal::TTIN => Some(Wish::More),
+            Signal::TTOU => Some(Wish::Fewer),
             _other => None,
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     DoorStats, Totals, WorkerStats, now,
-    table::{Counts, DOOR_ACCEPTED, DOOR_READY, Holder, Table},
+    table::{Counts, DOOR_ACCEPTED, Holder, Table},
 };
 use crate::{event::Address, id::Slot};
 
@@ -98,9 +98,6 @@ impl Scoreboard {
         // Not forked at all, or not for long enough to be somebody.
         if self.table.pid(seat).load(Ordering::Relaxed) != 0 {
             ended.entry(slot).or_default().add_ended(&self.table.counts(seat));
-            (0..self.addresses().len()).for_each(|address| {
-                self.table.door(slot, address)[DOOR_READY].store(0, Ordering::Relaxed);
-            });
         }
         self.table.clear(seat);
     }
@@ -127,7 +124,7 @@ impl Scoreboard {
     fn door(&self, slot: Slot, place: usize, address: &Address) -> DoorStats {
         let words = self.table.door(slot, place);
         let accepted = words[DOOR_ACCEPTED].load(Ordering::Relaxed);
-        let ready = words[DOOR_READY].load(Ordering::Relaxed) != 0;
+        let ready = self.table.is_listening(slot, place);
         DoorStats { slot, address: address.clone(), accepted, ready }
     }
 

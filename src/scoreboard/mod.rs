@@ -40,7 +40,7 @@ pub(crate) fn now() -> u64 {
 }
 
 /// The version of the layout; both sides of the channel say it in their first packet.
-pub(crate) const LAYOUT: u16 = 4;
+pub(crate) const LAYOUT: u16 = 5;
 
 /// Addresses that there is room for, if a cluster does not begin with more: address space, until somebody listens.
 const ADDRESSES: usize = 64;

@@ -13,8 +13,8 @@ use super::{
     closes::Reason,
     now,
     table::{
-        ACCEPTED, BUSY_SINCE, CLOSED, CLOSES, DOOR_ACCEPTED, DOOR_READY, FLAGS, FRAMES, FULL, Holder, REQUESTS, TURNS,
-        Table, USER,
+        ACCEPTED, BUSY_SINCE, CLOSED, CLOSES, DOOR_ACCEPTED, FLAGS, FRAMES, FULL, Holder, REQUESTS, TURNS, Table, USER,
+        listens_bit,
     },
 };
 use crate::{
@@ -30,10 +30,11 @@ pub(crate) struct Seats {
 }
 
 impl Seats {
-    pub(crate) fn new(slots: usize, addresses: &[Address]) -> io::Result<Self> {
-        let board = Scoreboard::new(Table::new(slots, addresses.len().max(ADDRESSES))?, addresses);
+    /// `processes`: as many as there can be at one time.
+    pub(crate) fn new(slots: usize, processes: usize, addresses: &[Address]) -> io::Result<Self> {
+        let board = Scoreboard::new(Table::new(slots, processes, addresses.len().max(ADDRESSES))?, addresses);
         // The lowest first, so that few pages are ever touched.
-        Ok(Self { board, free: (0..slots).rev().collect() })
+        Ok(Self { board, free: (0..processes).rev().collect() })
     }
 
     /// A seat with all words 0 for a process that is about to be forked; `None` if all are taken.
@@ -83,7 +84,7 @@ pub(crate) struct Seat {
 impl Seat {
     /// A seat of its own, in a process without a master.
     pub(crate) fn alone(slot: Slot, id: WorkerId, addresses: usize) -> io::Result<Self> {
-        let table = Arc::new(Table::new(slot.index() + 1, addresses)?);
+        let table = Arc::new(Table::new(slot.index() + 1, 1, addresses)?);
         table.lend();
         table.seat_down(0, slot, id);
         let seat = Self { table, index: 0, slot };
@@ -171,12 +172,12 @@ impl Seat {
 
     /// The worker listens at the address of this number.
     pub(crate) fn listens_at(&self, address: u16) {
-        self.door(address)[DOOR_READY].store(1, Ordering::Relaxed);
+        self.listens(address).fetch_or(listens_bit(address.into()), Ordering::Relaxed);
     }
 
     /// It does no more.
     pub(crate) fn leaves(&self, address: u16) {
-        self.door(address)[DOOR_READY].store(0, Ordering::Relaxed);
+        self.listens(address).fetch_and(!listens_bit(address.into()), Ordering::Relaxed);
     }
 
     /// One more connection, counted for the worker and for the door.
@@ -214,6 +215,10 @@ impl Seat {
 
     pub(super) fn holder(&self) -> Option<Holder> {
         self.table.read(self.index).map(|(holder, _)| holder)
+    }
+
+    fn listens(&self, address: u16) -> &AtomicU64 {
+        self.table.listens(self.index, address.into())
     }
 
     fn door(&self, address: u16) -> &[AtomicU64] {

@@ -32,6 +32,7 @@ pub(super) struct Table {
     seats: usize,
     doors: usize,
     pages: usize,
+    slots: usize,
     addresses: usize,
 }
 
@@ -59,13 +60,13 @@ pub(super) struct Counts {
 }
 
 impl Table {
-    /// As many seats as slots: one process at a time.
-    pub(super) fn new(slots: usize, addresses: usize) -> io::Result<Self> {
+    /// `processes`: how many of them there can be at one time; in a rollout a slot has two.
+    pub(super) fn new(slots: usize, processes: usize, addresses: usize) -> io::Result<Self> {
         let page_words = mapping::page_words()?;
-        let seats = (slots * HOLDER_WORDS).div_ceil(page_words);
-        let doors = seats + slots;
+        let seats = (processes * HOLDER_WORDS).div_ceil(page_words);
+        let doors = seats + processes;
         let pages = doors + (slots * addresses * DOOR_WORDS).div_ceil(page_words);
-        Ok(Self { mapping: Mapping::new(pages)?, seats, doors, pages, addresses })
+        Ok(Self { mapping: Mapping::new(pages)?, seats, doors, pages, slots, addresses })
     }
 
     pub(super) fn seats(&self) -> usize {
@@ -84,7 +85,7 @@ impl Table {
     /// Panics like a slice if there is no such slot.
     pub(super) fn door(&self, slot: Slot, address: usize) -> &[AtomicU64] {
         // Those of one address together: an address that nobody listens at costs no memory.
-        let line = address * self.seats() + slot.index();
+        let line = address * self.slots + slot.index();
         &self.mapping.pages(self.doors..self.pages)[line * DOOR_WORDS..][..DOOR_WORDS]
     }
 
@@ -105,7 +106,20 @@ impl Table {
         words[ID].store(0, Ordering::Relaxed);
         fence(Ordering::Release);
         words[PID].store(0, Ordering::Relaxed);
-        self.seat(index)[..SEAT_WORDS].iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        let seat = self.seat(index);
+        let used = seat[..SEAT_WORDS].iter().chain(&seat[LISTENS..][..self.addresses.div_ceil(64)]);
+        used.for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// A process of this slot listens there.
+    pub(super) fn is_listening(&self, slot: Slot, address: usize) -> bool {
+        let listens = |seat: usize| self.listens(seat, address).load(Ordering::Relaxed) & listens_bit(address) != 0;
+        (0..self.seats()).any(|seat| self.holder(seat).is_some_and(|holder| holder.slot == slot) && listens(seat))
+    }
+
+    /// The word with the bit of this address.
+    pub(super) fn listens(&self, seat: usize, address: usize) -> &AtomicU64 {
+        &self.seat(seat)[LISTENS + address / 64]
     }
 
     /// `None`: nobody sits there, or somebody who is just coming or going.
@@ -193,8 +207,14 @@ pub(super) const USER: usize = 32;
 const SEAT_WORDS: usize = USER + USER_CELLS;
 const _: () = assert!(CLOSES + REASONS <= USER);
 
+/// A bit per address at which the worker listens, from here to the end of the page at most.
+const LISTENS: usize = 64;
+const _: () = assert!(SEAT_WORDS <= LISTENS);
+
+pub(super) fn listens_bit(address: usize) -> u64 {
+    1 << (address % 64)
+}
+
 /// A door: one cache line. Word 2 is kept for the connections that the kernel was told to put there.
 const DOOR_WORDS: usize = 8;
 pub(super) const DOOR_ACCEPTED: usize = 0;
-/// 1 while a worker listens there.
-pub(super) const DOOR_READY: usize = 1;

@@ -32,7 +32,7 @@ fn sit(seats: &mut Seats, at: usize, number: u64) -> Seat {
 
 #[test]
 fn a_process_counts_while_it_lives_and_its_slot_afterwards() {
-    let mut seats = Seats::new(2, &[]).unwrap();
+    let mut seats = Seats::new(2, 2, &[]).unwrap();
     let board = seats.scoreboard();
     let seat = sit(&mut seats, 1, 1);
     let row = Row::new(seat.share());
@@ -57,7 +57,7 @@ fn a_process_counts_while_it_lives_and_its_slot_afterwards() {
 
 #[test]
 fn a_new_process_finds_nothing_of_the_old_one() {
-    let mut seats = Seats::new(1, &[address("a")]).unwrap();
+    let mut seats = Seats::new(1, 1, &[address("a")]).unwrap();
     let seat = sit(&mut seats, 0, 1);
     seat.hears();
     seat.drain();
@@ -78,7 +78,7 @@ fn a_new_process_finds_nothing_of_the_old_one() {
 
 #[test]
 fn a_fork_that_failed_was_no_process() {
-    let mut seats = Seats::new(1, &[]).unwrap();
+    let mut seats = Seats::new(1, 1, &[]).unwrap();
     let seat = seats.take(slot(0), id(1)).unwrap();
     assert!(seats.scoreboard().workers().is_empty(), "not yet");
     seats.give_back(seat);
@@ -88,7 +88,7 @@ fn a_fork_that_failed_was_no_process() {
 
 #[test]
 fn a_turn_lasts_from_busy_to_idle() {
-    let mut seats = Seats::new(1, &[]).unwrap();
+    let mut seats = Seats::new(1, 1, &[]).unwrap();
     let row = Row::new(sit(&mut seats, 0, 1));
     let look = || seats.scoreboard().workers()[0];
     row.busy();
@@ -103,7 +103,7 @@ fn a_turn_lasts_from_busy_to_idle() {
 #[test]
 fn reasons_are_counted_as_closed_and_across_restarts() {
     use Reason::*;
-    let mut seats = Seats::new(1, &[]).unwrap();
+    let mut seats = Seats::new(1, 1, &[]).unwrap();
     let board = seats.scoreboard();
     let all = [ByService, ByPeer, Reset, TimedOut, OverLimit, Drained, Failed, Shed];
     for process in 1..=2 {
@@ -123,7 +123,7 @@ fn reasons_are_counted_as_closed_and_across_restarts() {
 
 #[test]
 fn a_full_worker_is_seen_until_it_is_not() {
-    let mut seats = Seats::new(1, &[]).unwrap();
+    let mut seats = Seats::new(1, 1, &[]).unwrap();
     let seat = sit(&mut seats, 0, 1);
     for full in [false, true, false] {
         seat.set_full(full);
@@ -133,7 +133,7 @@ fn a_full_worker_is_seen_until_it_is_not() {
 
 #[test]
 fn doors_count_across_restarts_and_are_ready_while_somebody_listens() {
-    let mut seats = Seats::new(3, &[address("a"), address("b")]).unwrap();
+    let mut seats = Seats::new(3, 3, &[address("a"), address("b")]).unwrap();
     let board = seats.scoreboard();
     for number in 1..=2 {
         let seat = sit(&mut seats, 2, number);
@@ -153,7 +153,7 @@ fn doors_count_across_restarts_and_are_ready_while_somebody_listens() {
 /// What a corrupted process may write into its page.
 #[test]
 fn nonsense_is_read_without_harm() {
-    let mut seats = Seats::new(1, &[]).unwrap();
+    let mut seats = Seats::new(1, 1, &[]).unwrap();
     let seat = sit(&mut seats, 0, 1);
     let words = seats.scoreboard();
     words.table().seat(0).iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
@@ -167,7 +167,7 @@ fn nonsense_is_read_without_harm() {
 /// Every process accepts 10; a reader that looks at any moment sees a multiple of 10 that never falls.
 #[test]
 fn a_process_is_counted_once_at_any_moment() {
-    let mut seats = Seats::new(1, &[]).unwrap();
+    let mut seats = Seats::new(1, 1, &[]).unwrap();
     let board = seats.scoreboard();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {

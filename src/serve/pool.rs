@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    worker::boot::panic_text,
+    last_words::panic_text,
 };
 
 /// Dropping it ends the threads that wait, drops the jobs that do, and lets those that run go on: nobody waits for

@@ -5,11 +5,12 @@
 
 use std::time::Instant;
 
-use super::{Course, Supervisor, process::Process};
+use super::{Course, Supervisor};
 use crate::{
     config::ReadyWhen,
     error::{Error, Kind, Result},
     event::Address,
+    id::WorkerId,
 };
 
 impl Supervisor {
@@ -33,24 +34,24 @@ impl Supervisor {
         if self.addresses.get_mut(place).and_then(Option::take).is_none() {
             return;
         }
-        for index in 0..self.posts.len() {
-            self.posts[index].doors.condemn(now, place);
-            if let Some(process) = self.posts[index].live_mut() {
-                process.no_longer_awaits(place);
+        let mut hearing = Vec::new();
+        for post in &mut self.posts {
+            post.doors.condemn(now, place);
+            for id in post.ids() {
+                post.process_mut(id).into_iter().for_each(|process| process.no_longer_awaits(place));
             }
-            let hears = |process: &Process| process.is_online() && process.is_connected();
-            if self.posts[index].live().is_some_and(hears) {
-                self.ready_if_it_listens(now, index);
-            }
+            let hears = post.processes().filter(|process| process.is_online() && process.is_connected());
+            hearing.extend(hears.map(|process| process.worker.id));
         }
+        hearing.into_iter().for_each(|id| self.ready_if_it_listens(now, id));
         self.handle_timeout(now);
     }
 
     /// Everywhere, where that is what it takes.
-    pub(super) fn ready_if_it_listens(&mut self, now: Instant, index: usize) {
-        let listens = self.posts[index].live().is_some_and(Process::listens_everywhere);
+    pub(super) fn ready_if_it_listens(&mut self, now: Instant, id: WorkerId) {
+        let listens = self.process_mut(id).is_some_and(|process| process.listens_everywhere());
         if listens && self.settings.ready_when == ReadyWhen::Listening {
-            self.became_ready(now, index);
+            self.became_ready(now, id);
         }
     }
 

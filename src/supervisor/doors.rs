@@ -4,7 +4,10 @@
 //! forked at once finds it open, queue and all. It is given up as soon as it is known that no replacement comes soon,
 //! and at the latest when it has had no worker for [`KEPT_FOR`]: a client is better refused than left waiting.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use super::{Action, Supervisor};
 use crate::{
@@ -16,16 +19,16 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Doors(Vec<Door>);
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Door {
     /// The master holds none.
     Shut,
-    /// This worker accepts on it.
-    Open(WorkerId),
+    /// These accept on it: the slot's worker, in a rollout its successor, and those that have yet to hear that they leave.
+    Open(Vec<WorkerId>),
     /// Nobody does; it waits for a replacement.
     Kept { until: Instant },
     /// Its address is no more: whoever accepts there is to leave by then.
-    Condemned { until: Instant },
+    Condemned { holders: Vec<WorkerId>, until: Instant },
 }
 
 /// Why a door is shut; for the log.
@@ -46,7 +49,7 @@ pub(crate) enum Surrender {
 impl Doors {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let deadlines = self.0.iter().filter_map(|door| match door {
-            Door::Kept { until } | Door::Condemned { until } => Some(*until),
+            Door::Kept { until } | Door::Condemned { until, .. } => Some(*until),
             Door::Shut | Door::Open(_) => None,
         });
         deadlines.min()
@@ -56,18 +59,32 @@ impl Doors {
         if self.0.len() <= address {
             self.0.resize(address + 1, Door::Shut);
         }
-        self.0[address] = Door::Open(id);
+        match &mut self.0[address] {
+            Door::Open(holders) if holders.contains(&id) => {}
+            Door::Open(holders) => holders.push(id),
+            door @ (Door::Shut | Door::Kept { .. } | Door::Condemned { .. }) => *door = Door::Open(vec![id]),
+        }
     }
 
-    /// `id` no longer accepts at `address`, or nowhere at all; what it leaves waits for another worker until `until`,
-    /// unless there can be none.
+    /// It accepts somewhere.
+    pub(super) fn has_open(&self, id: WorkerId) -> bool {
+        self.0.iter().any(|door| matches!(door, Door::Open(holders) if holders.contains(&id)))
+    }
+
+    /// `id` no longer accepts at `address`, or nowhere at all; what nobody accepts on any more waits for another worker
+    /// until `until`, unless there can be none.
     fn leave(&mut self, now: Instant, id: WorkerId, address: Option<usize>, until: Instant) {
         for (place, door) in self.0.iter_mut().enumerate() {
-            let leaves = address.is_none_or(|address| address == place);
+            let (Door::Open(holders) | Door::Condemned { holders, .. }) = door else { continue };
+            if address.is_some_and(|address| address != place) || !holders.contains(&id) {
+                continue;
+            }
+            holders.retain(|holder| *holder != id);
+            let is_left = holders.is_empty();
             match door {
-                Door::Open(holder) if *holder == id && leaves => *door = Door::Kept { until },
-                Door::Condemned { .. } if leaves => *door = Door::Condemned { until: now },
-                Door::Shut | Door::Open(_) | Door::Kept { .. } | Door::Condemned { .. } => {}
+                Door::Open(_) if is_left => *door = Door::Kept { until },
+                Door::Condemned { until, .. } if is_left => *until = now,
+                Door::Open(_) | Door::Condemned { .. } | Door::Shut | Door::Kept { .. } => {}
             }
         }
     }
@@ -76,15 +93,17 @@ impl Doors {
     pub(super) fn condemn(&mut self, now: Instant, address: usize) {
         let Some(door) = self.0.get_mut(address) else { return };
         match door {
-            Door::Open(_) => *door = Door::Condemned { until: now + REMOVED_FOR },
-            Door::Kept { .. } => *door = Door::Condemned { until: now },
+            Door::Open(holders) => {
+                *door = Door::Condemned { holders: mem::take(holders), until: now + REMOVED_FOR };
+            }
+            Door::Kept { .. } => *door = Door::Condemned { holders: Vec::new(), until: now },
             Door::Shut | Door::Condemned { .. } => {}
         }
     }
 
     /// Those that `doomed` names, which are shut from now on.
-    fn take(&mut self, doomed: impl Fn(Door) -> bool) -> Vec<usize> {
-        let doomed = |door: &mut Door| *door != Door::Shut && doomed(*door);
+    fn take(&mut self, doomed: impl Fn(&Door) -> bool) -> Vec<usize> {
+        let doomed = |door: &mut Door| *door != Door::Shut && doomed(door);
         let taken = self.0.iter_mut().enumerate().filter_map(|(address, door)| {
             doomed(door).then(|| {
                 *door = Door::Shut;
@@ -101,23 +120,24 @@ impl Supervisor {
     pub(crate) fn handle_listening(&mut self, now: Instant, id: WorkerId, address: usize) {
         let Some(index) = Some(id).filter(|_| self.is_there(address)).and_then(|id| self.hear(now, id)) else { return };
         self.posts[index].doors.open(address, id);
-        self.listens(now, index, address);
+        self.listens(now, id, address);
     }
 
     /// The worker accepts at this address, on a socket that is no door: all workers share it, or nobody else has it.
     pub(crate) fn handle_opened(&mut self, now: Instant, id: WorkerId, address: usize) {
-        let Some(index) = Some(id).filter(|_| self.is_there(address)).and_then(|id| self.hear(now, id)) else { return };
-        self.listens(now, index, address);
+        if self.is_there(address) && self.hear(now, id).is_some() {
+            self.listens(now, id, address);
+        }
     }
 
-    fn listens(&mut self, now: Instant, index: usize, place: usize) {
-        self.came_online(now, index);
+    fn listens(&mut self, now: Instant, id: WorkerId, place: usize) {
+        self.came_online(now, id);
         let Some(address) = self.addresses[place].clone() else { return };
-        let Some(process) = self.posts[index].live_mut() else { return };
+        let Some(process) = self.process_mut(id) else { return };
         if process.listens_at(now, place) {
             let event = Event::Listening { worker: process.worker, address };
             self.emit(event);
-            self.ready_if_it_listens(now, index);
+            self.ready_if_it_listens(now, id);
         }
     }
 
@@ -144,12 +164,12 @@ impl Supervisor {
     /// What was kept long enough.
     pub(super) fn give_up_unattended(&mut self, now: Instant, index: usize) {
         let why = if self.posts[index].is_leaving() { Surrender::Left } else { Surrender::Unattended };
-        self.shut_doors(index, why, |door| matches!(door, Door::Kept { until } if until <= now));
-        let overdue = |door| matches!(door, Door::Condemned { until } if until <= now);
+        self.shut_doors(index, why, |door| matches!(door, Door::Kept { until } if *until <= now));
+        let overdue = |door: &Door| matches!(door, Door::Condemned { until, .. } if *until <= now);
         self.shut_doors(index, Surrender::Removed, overdue);
     }
 
-    fn shut_doors(&mut self, index: usize, why: Surrender, doomed: impl Fn(Door) -> bool) {
+    fn shut_doors(&mut self, index: usize, why: Surrender, doomed: impl Fn(&Door) -> bool) {
         let slot = Slot::from_index(index);
         for address in self.posts[index].doors.take(doomed) {
             self.actions.push_back(Action::Shut { slot, address, why });

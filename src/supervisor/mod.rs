@@ -15,14 +15,18 @@
 //! `Disconnect` before `Exit`; a worker that skips a step (ready before online) is taken through the steps in order;
 //! one that is to leave, or whose channel is closed, takes no further steps.
 
+mod action;
 mod addresses;
 mod doors;
+mod leaving;
 mod pace;
 mod post;
 mod process;
 mod requests;
 mod restart;
+mod rollout;
 mod said;
+mod scale;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -32,16 +36,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::{doors::Surrender, said::Heard, stop::Outcome};
+pub(crate) use self::{
+    action::{Action, SpawnFailure, Why},
+    doors::Surrender,
+    said::Heard,
+    stop::Outcome,
+};
 use self::{
     pace::{Budget, Jitter},
-    post::{Awaits, First, Post, PostState},
+    post::{Awaits, First, Post, PostState, Role, Successor},
     process::{Phase, Process},
+    rollout::Rollouts,
 };
 use crate::{
     config::Settings,
     error::Error,
-    event::{Address, Event, ExitStatus, Shutdown, WorkerInfo},
+    event::{Address, Event, Shutdown, WorkerInfo},
     id::{Signal, Slot, WorkerId},
 };
 
@@ -52,59 +62,15 @@ pub(crate) struct Supervisor {
     /// By place; `None`: removed.
     addresses: Vec<Option<Address>>,
     posts: Vec<Post>,
+    /// How many slots are to be filled, from the first on; all others are by hand, or to be left.
+    target: usize,
+    rollouts: Rollouts,
     next_id: WorkerId,
     course: Course,
     milestone: Milestone,
     budget: Budget,
     jitter: Jitter,
     actions: VecDeque<Action>,
-}
-
-/// What the master has to do.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// Fork a worker; answered by `handle_spawned` or `handle_spawn_failed`.
-    Spawn { slot: Slot, id: WorkerId },
-    /// Ask a worker to drain; answered by `handle_deaf` if it cannot hear.
-    Ask { id: WorkerId, within: Duration },
-    /// Send a signal.
-    Signal { id: WorkerId, signal: Signal, why: Why },
-    /// Shut the door of this slot at this address, by its place in the builder's order.
-    Shut { slot: Slot, address: usize, why: Surrender },
-    /// The cluster stops: let nobody in any more where all workers share a socket.
-    Refuse,
-    /// Hand an event to the program.
-    Emit(Event),
-    /// The cluster has ended. The last action, and the only one of its kind.
-    Finish(Outcome),
-}
-
-/// Why a signal is sent; for the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Why {
-    /// The program's own `kill`.
-    Program,
-    /// The worker cannot be asked to drain.
-    Deaf,
-    /// It is asked to drain by a signal, for it does not read its channel.
-    Stuck,
-    /// It has not finished in time.
-    DrainOverdue,
-    /// It got SIGTERM and has not ended in time.
-    TerminateOverdue,
-    /// It was not ready in time.
-    NotReady,
-    /// Everything is to end at once.
-    AtOnce,
-}
-
-/// Why a fork did not happen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum SpawnFailure {
-    /// The process runs more than one thread: nobody's crash, so nothing is charged for it.
-    Threads,
-    /// The system refused; it is tried again with the delays of a start that failed.
-    Refused,
 }
 
 enum Course {
@@ -136,11 +102,14 @@ impl Supervisor {
         let budget = Budget::new(settings.intensity);
         let (next_id, jitter) = (WorkerId::FIRST, Jitter::new(seed));
         let (course, milestone) = (Course::Running, Milestone::Nobody);
+        let target = if settings.manual { 0 } else { settings.workers };
         Self {
             settings,
             master,
             addresses,
             posts,
+            target,
+            rollouts: Rollouts::default(),
             next_id,
             course,
             milestone,
@@ -162,26 +131,35 @@ impl Supervisor {
 
     /// The fork ordered by `Action::Spawn` has happened.
     pub(crate) fn handle_spawned(&mut self, now: Instant, id: WorkerId, pid: u32) {
-        let Some(index) = self.posts.iter().position(|post| post.is_spawning(id)) else { return };
+        let Some((index, role)) = self.spawning(id) else { return };
         self.look_again(now);
         let process = Process::new(Slot::from_index(index), id, pid, now, now + self.settings.ready_timeout);
         let process = process.awaiting(self.places());
         self.emit(Event::Fork(process.worker));
-        self.posts[index].forked();
-        self.posts[index].state = PostState::Live(process);
+        match role {
+            Role::Holder | Role::Former => {
+                self.posts[index].forked();
+                self.posts[index].state = PostState::Live(process);
+            }
+            Role::Successor => self.posts[index].successor = Successor::Live(process),
+        }
         match self.course {
-            Course::Running => {}
-            Course::Stopping { how: Shutdown::Drain, .. } => self.ask(now, index),
-            Course::Stopping { how: Shutdown::Now, .. } | Course::Finished => self.kill(now, index, Why::AtOnce),
+            Course::Running => self.is_wanted(now, index),
+            Course::Stopping { how: Shutdown::Drain, .. } => self.ask_to_end(now, id),
+            Course::Stopping { how: Shutdown::Now, .. } | Course::Finished => self.kill(now, id, Why::AtOnce),
         }
     }
 
-    /// The fork ordered by `Action::Spawn` was refused; the slot tries again later.
+    /// The fork ordered by `Action::Spawn` was refused; the slot tries again later, but no rollout does.
     pub(crate) fn handle_spawn_failed(&mut self, now: Instant, id: WorkerId, failure: SpawnFailure, error: Error) {
-        let Some(index) = self.posts.iter().position(|post| post.is_spawning(id)) else { return };
+        let Some((index, role)) = self.spawning(id) else { return };
         let slot = Slot::from_index(index);
         let text = format!("{error:?}");
         self.emit(Event::ForkFailed { slot, id, error });
+        match role {
+            Role::Successor => return self.successor_not_forked(now, index, &text),
+            Role::Holder | Role::Former => {}
+        }
         if !matches!(self.course, Course::Running) {
             // Its doors were given up with the stop.
             self.posts[index].state = PostState::Vacant;
@@ -205,82 +183,48 @@ impl Supervisor {
 
     /// The worker runs worker code.
     pub(crate) fn handle_online(&mut self, now: Instant, id: WorkerId) {
-        let Some(index) = self.hear(now, id) else { return };
-        self.came_online(now, index);
+        if self.hear(now, id).is_some() {
+            self.came_online(now, id);
+        }
     }
 
     /// The worker says that it may be counted on.
     pub(crate) fn handle_ready(&mut self, now: Instant, id: WorkerId) {
-        let Some(index) = self.hear(now, id) else { return };
-        self.came_online(now, index);
-        self.became_ready(now, index);
-    }
-
-    /// The worker says that it leaves; it counts as asked.
-    pub(crate) fn handle_leaving(&mut self, now: Instant, id: WorkerId) {
-        let deadline = now + self.settings.drain_timeout;
-        let Some(index) = self.hear(now, id) else { return };
-        if let Some(process) = self.posts[index].live_mut() {
-            process.leave(now, deadline);
-        }
-    }
-
-    /// The worker could not be asked to drain: it is told by SIGTERM.
-    pub(crate) fn handle_deaf(&mut self, now: Instant, id: WorkerId) {
-        let Some(index) = self.stir(now, id) else { return };
-        if self.posts[index].live().is_some_and(|process| matches!(process.phase, Phase::Asked { .. })) {
-            self.terminate(now, index, Why::Deaf);
+        if self.hear(now, id).is_some() {
+            self.came_online(now, id);
+            self.became_ready(now, id);
         }
     }
 
     /// The worker's channel is closed.
     pub(crate) fn handle_channel_closed(&mut self, now: Instant, id: WorkerId) {
-        let Some(index) = self.stir(now, id) else { return };
-        self.disconnected(now, index);
-    }
-
-    /// The worker has ended and was reaped.
-    pub(crate) fn handle_exited(&mut self, now: Instant, id: WorkerId, status: ExitStatus) {
-        let Some(index) = self.stir(now, id) else { return };
-        self.disconnected(now, index);
-        let post = &mut self.posts[index];
-        let PostState::Live(process) = std::mem::replace(&mut post.state, PostState::Vacant) else { return };
-        let cause = process.cause_of(status);
-        let uptime = now.saturating_duration_since(process.forked);
-        self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
-        self.posts[index].pace.ended(now, process.ready_since);
-        self.posts[index].last = (!cause.asked()).then(|| process.exited(now));
-        if cause.asked() {
-            self.posts[index].left();
-            self.give_up_doors(index, Surrender::Left);
-        } else if matches!(self.course, Course::Running) {
-            self.replace(now, index, &process, status);
-        } else {
-            self.give_up_doors(index, Surrender::Left);
+        if self.stir(now, id).is_some() {
+            self.disconnected(now, id);
         }
     }
 
     /// Time has passed: starts what is due and acts on missed deadlines.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.roll(now);
         for index in 0..self.posts.len() {
             self.give_up_unattended(now, index);
-            match &self.posts[index].state {
-                PostState::Vacant | PostState::Retired(_) | PostState::Spawning { .. } => {}
-                PostState::Due { id, at, .. } if *at <= now => {
-                    let (id, slot) = (*id, Slot::from_index(index));
+            if let PostState::Due { id, at, .. } = self.posts[index].state {
+                if at <= now {
                     self.posts[index].state = PostState::Spawning { id };
-                    self.actions.push_back(Action::Spawn { slot, id });
+                    self.actions.push_back(Action::Spawn { slot: Slot::from_index(index), id });
                 }
-                PostState::Due { .. } => {}
-                PostState::Live(process) => match process.phase {
-                    Phase::Starting { deadline } | Phase::Online { deadline } if deadline <= now => {
-                        self.not_ready(now, index)
-                    }
-                    Phase::Asked { deadline } if deadline <= now => self.terminate(now, index, Why::DrainOverdue),
-                    Phase::Terminated { deadline } if deadline <= now => self.kill(now, index, Why::TerminateOverdue),
-                    Phase::Starting { .. } | Phase::Online { .. } | Phase::Asked { .. } | Phase::Terminated { .. } => {}
+            }
+            let overdue =
+                self.posts[index].processes().filter(|process| process.deadline().is_some_and(|at| at <= now));
+            let overdue: Vec<(WorkerId, Phase)> = overdue.map(|process| (process.worker.id, process.phase)).collect();
+            for (id, phase) in overdue {
+                match phase {
+                    Phase::Starting { .. } | Phase::Online { .. } => self.not_ready(now, index, id),
+                    Phase::Parting { .. } => self.ask_behind_others(now, id),
+                    Phase::Asked { .. } => self.terminate(now, id, Why::DrainOverdue),
+                    Phase::Terminated { .. } => self.kill(now, id, Why::TerminateOverdue),
                     Phase::Ready | Phase::Killed => {}
-                },
+                }
             }
         }
     }
@@ -288,8 +232,7 @@ impl Supervisor {
     /// The program has taken every event: if nothing lives and nothing is due, the cluster has ended.
     pub(crate) fn handle_idle(&mut self) {
         let begun = self.next_id > WorkerId::FIRST;
-        let over =
-            begun && self.posts.iter().all(|post| matches!(post.state, PostState::Vacant | PostState::Retired(_)));
+        let over = begun && self.posts.iter().all(Post::is_empty);
         let outcome = match &mut self.course {
             Course::Finished => return,
             Course::Stopping { .. } if !begun => Outcome::Stopped,
@@ -309,35 +252,35 @@ impl Supervisor {
 
     /// When `handle_timeout` must be called at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.posts.iter().filter_map(Post::deadline).min()
+        self.posts.iter().filter_map(Post::deadline).chain(self.rollout_deadline()).min()
     }
 
     /// In slot order: the live workers, and who ended by itself in a slot that is empty since.
     pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerInfo> + '_ {
-        self.posts.iter().filter_map(Post::info)
+        self.posts.iter().flat_map(Post::info)
     }
 
-    fn came_online(&mut self, now: Instant, index: usize) {
-        let Some(process) = self.posts[index].live_mut() else { return };
+    fn came_online(&mut self, now: Instant, id: WorkerId) {
+        let Some(process) = self.process_mut(id) else { return };
         if process.online(now) {
             let worker = process.worker;
             self.emit(Event::Online(worker));
-            self.ready_if_it_listens(now, index);
+            self.ready_if_it_listens(now, id);
         }
     }
 
-    fn became_ready(&mut self, now: Instant, index: usize) {
-        let Some(process) = self.posts[index].live_mut() else { return };
+    fn became_ready(&mut self, now: Instant, id: WorkerId) {
+        let Some(process) = self.process_mut(id) else { return };
         if !process.ready(now) {
             return;
         }
         let worker = process.worker;
-        self.posts[index].first = First::Settled;
+        self.posts[worker.slot.index()].first = First::Settled;
         self.emit(Event::Ready(worker));
         if self.milestone == Milestone::Nobody {
             self.milestone = Milestone::Somebody;
         }
-        let initial = self.initial();
+        let initial = self.initial().min(self.target);
         let all = initial > 0 && self.posts[..initial].iter().all(Post::is_ready);
         if all && self.milestone < Milestone::Everybody {
             self.milestone = Milestone::Everybody;
@@ -357,9 +300,18 @@ impl Supervisor {
     }
 
     fn find(&mut self, now: Instant, wanted: impl Fn(&Process) -> bool) -> Option<usize> {
-        let index = self.posts.iter().position(|post| post.live().is_some_and(&wanted))?;
+        let index = self.posts.iter().position(|post| post.processes().any(&wanted))?;
         self.look_again(now);
         Some(index)
+    }
+
+    fn process_mut(&mut self, id: WorkerId) -> Option<&mut Process> {
+        self.posts.iter_mut().find_map(|post| post.process_mut(id))
+    }
+
+    /// Where a fork is awaited that was ordered with this id, and for what.
+    fn spawning(&self, id: WorkerId) -> Option<(usize, Role)> {
+        self.posts.iter().enumerate().find_map(|(index, post)| Some((index, post.is_spawning(id)?)))
     }
 
     fn look_again(&mut self, now: Instant) {

@@ -1,6 +1,9 @@
-//! One slot as the supervisor sees it: what it holds now and what is remembered of its past.
+//! One slot as the supervisor sees it: its processes and what is remembered of its past.
+//!
+//! It has one worker at a time, the holder. In a rollout its successor starts beside it; both accept on the slot's doors
+//! until the successor is the holder. Those that held it before may take their time to finish.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use super::{
     doors::Doors,
@@ -15,6 +18,10 @@ use crate::{
 /// One slot: what it holds now, and what is remembered of its past.
 pub(super) struct Post {
     pub(super) state: PostState,
+    /// Who is to take the place of the worker that is there.
+    pub(super) successor: Successor,
+    /// Have left the slot to a successor, or were a successor that is not wanted any more; they finish.
+    pub(super) former: Vec<Process>,
     pub(super) pace: Pace,
     pub(super) doors: Doors,
     pub(super) first: First,
@@ -40,6 +47,23 @@ pub(super) enum PostState {
     Live(Process),
 }
 
+pub(super) enum Successor {
+    Nobody,
+    /// The fork was ordered, its result is awaited.
+    Spawning {
+        id: WorkerId,
+    },
+    Live(Process),
+}
+
+/// What a process of a slot is to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    Holder,
+    Successor,
+    Former,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaits {
     /// Its time only.
@@ -62,21 +86,102 @@ pub(super) enum First {
 
 impl Post {
     pub(super) fn new() -> Self {
-        let (pace, doors) = (Pace::default(), Doors::default());
-        Self { state: PostState::Vacant, pace, doors, first: First::Settled, last: None }
+        Self {
+            state: PostState::Vacant,
+            successor: Successor::Nobody,
+            former: Vec::new(),
+            pace: Pace::default(),
+            doors: Doors::default(),
+            first: First::Settled,
+            last: None,
+        }
     }
 
-    pub(super) fn is_spawning(&self, wanted: WorkerId) -> bool {
-        matches!(self.state, PostState::Spawning { id } if id == wanted)
+    /// As whom.
+    pub(super) fn is_spawning(&self, wanted: WorkerId) -> Option<Role> {
+        match (&self.state, &self.successor) {
+            (PostState::Spawning { id }, _) if *id == wanted => Some(Role::Holder),
+            (_, Successor::Spawning { id }) if *id == wanted => Some(Role::Successor),
+            _neither => None,
+        }
+    }
+
+    /// No process, and none on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_left = matches!(self.state, PostState::Vacant | PostState::Retired(_));
+        is_left && matches!(self.successor, Successor::Nobody) && self.former.is_empty()
     }
 
     pub(super) fn is_ready(&self) -> bool {
         self.live().is_some_and(|process| matches!(process.phase, Phase::Ready))
     }
 
-    /// Its worker leaves, and is not replaced at once.
+    /// Its worker leaves, and nobody takes its place at once.
     pub(super) fn is_leaving(&self) -> bool {
-        self.live().is_some_and(Process::is_leaving)
+        matches!(self.successor, Successor::Nobody) && self.live().is_some_and(Process::is_leaving)
+    }
+
+    /// All of its processes.
+    pub(super) fn processes(&self) -> impl Iterator<Item = &Process> {
+        let successor = match &self.successor {
+            Successor::Live(process) => Some(process),
+            Successor::Nobody | Successor::Spawning { .. } => None,
+        };
+        self.live().into_iter().chain(successor).chain(&self.former)
+    }
+
+    pub(super) fn ids(&self) -> Vec<WorkerId> {
+        self.processes().map(|process| process.worker.id).collect()
+    }
+
+    pub(super) fn role(&self, id: WorkerId) -> Option<Role> {
+        if self.live().is_some_and(|process| process.worker.id == id) {
+            return Some(Role::Holder);
+        }
+        if matches!(&self.successor, Successor::Live(process) if process.worker.id == id) {
+            return Some(Role::Successor);
+        }
+        self.former.iter().any(|process| process.worker.id == id).then_some(Role::Former)
+    }
+
+    pub(super) fn process_mut(&mut self, id: WorkerId) -> Option<&mut Process> {
+        let holder = match &mut self.state {
+            PostState::Live(process) => Some(process),
+            PostState::Vacant | PostState::Retired(_) | PostState::Due { .. } | PostState::Spawning { .. } => None,
+        };
+        let successor = match &mut self.successor {
+            Successor::Live(process) => Some(process),
+            Successor::Nobody | Successor::Spawning { .. } => None,
+        };
+        let mut all = holder.into_iter().chain(successor).chain(&mut self.former);
+        all.find(|process| process.worker.id == id)
+    }
+
+    /// It has ended.
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<(Role, Process)> {
+        if self.live().is_some_and(|process| process.worker.id == id) {
+            let PostState::Live(process) = mem::replace(&mut self.state, PostState::Vacant) else { return None };
+            return Some((Role::Holder, process));
+        }
+        if matches!(&self.successor, Successor::Live(process) if process.worker.id == id) {
+            let successor = mem::replace(&mut self.successor, Successor::Nobody);
+            let Successor::Live(process) = successor else { return None };
+            return Some((Role::Successor, process));
+        }
+        let place = self.former.iter().position(|process| process.worker.id == id)?;
+        Some((Role::Former, self.former.remove(place)))
+    }
+
+    /// Whoever is there becomes a former worker, and its successor, if there is one, takes its place.
+    pub(super) fn succeed(&mut self) {
+        let next = match mem::replace(&mut self.successor, Successor::Nobody) {
+            Successor::Nobody => PostState::Vacant,
+            Successor::Spawning { id } => PostState::Spawning { id },
+            Successor::Live(process) => PostState::Live(process),
+        };
+        if let PostState::Live(process) = mem::replace(&mut self.state, next) {
+            self.former.push(process);
+        }
     }
 
     pub(super) fn live(&self) -> Option<&Process> {
@@ -86,25 +191,19 @@ impl Post {
         }
     }
 
-    pub(super) fn live_mut(&mut self) -> Option<&mut Process> {
-        match &mut self.state {
-            PostState::Live(process) => Some(process),
-            PostState::Vacant | PostState::Retired(_) | PostState::Due { .. } | PostState::Spawning { .. } => None,
-        }
-    }
-
-    /// Of its worker, or of the last one.
-    pub(super) fn info(&self) -> Option<WorkerInfo> {
-        self.live().map_or(self.last, |process| Some(process.info()))
+    /// Of its processes, or of the last one if there is none.
+    pub(super) fn info(&self) -> impl Iterator<Item = WorkerInfo> + '_ {
+        let last = if self.live().is_some() { None } else { self.last };
+        last.into_iter().chain(self.processes().map(Process::info))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let own = match &self.state {
+        let due = match &self.state {
             PostState::Due { at, .. } => Some(*at),
-            PostState::Live(process) => process.deadline(),
-            PostState::Vacant | PostState::Retired(_) | PostState::Spawning { .. } => None,
+            PostState::Vacant | PostState::Retired(_) | PostState::Spawning { .. } | PostState::Live(_) => None,
         };
-        own.into_iter().chain(self.doors.deadline()).min()
+        let processes = self.processes().filter_map(Process::deadline);
+        due.into_iter().chain(processes).chain(self.doors.deadline()).min()
     }
 
     pub(super) fn refused(&mut self, now: Instant, how: String) {

@@ -28,11 +28,23 @@ pub(super) struct Process {
 /// What the worker is doing. Starting and leaving have deadlines; only `Killed` has none left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    Starting { deadline: Instant },
-    Online { deadline: Instant },
+    Starting {
+        deadline: Instant,
+    },
+    Online {
+        deadline: Instant,
+    },
     Ready,
-    Asked { deadline: Instant },
-    Terminated { deadline: Instant },
+    /// Newcomers are led past it; it serves until then as if nothing had happened.
+    Parting {
+        deadline: Instant,
+    },
+    Asked {
+        deadline: Instant,
+    },
+    Terminated {
+        deadline: Instant,
+    },
     Killed,
 }
 
@@ -70,9 +82,8 @@ impl Process {
                 self.enter(now, Phase::Online { deadline });
                 true
             }
-            Phase::Online { .. } | Phase::Ready | Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => {
-                false
-            }
+            Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => false,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
         }
     }
 
@@ -84,7 +95,8 @@ impl Process {
                 self.enter(now, Phase::Ready);
                 true
             }
-            Phase::Ready | Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+            Phase::Ready | Phase::Parting { .. } => false,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
         }
     }
 
@@ -99,7 +111,7 @@ impl Process {
                 }
                 news
             }
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+            Phase::Parting { .. } | Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
         }
     }
 
@@ -120,21 +132,36 @@ impl Process {
 
     pub(super) fn is_leaving(&self) -> bool {
         match self.phase {
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => true,
+            Phase::Parting { .. } | Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => true,
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => false,
         }
     }
 
-    /// It is to leave, or says that it does. True if that is news.
-    pub(super) fn leave(&mut self, now: Instant, deadline: Instant) -> bool {
+    /// It is to leave for good, and is asked at `deadline`. True if that is news.
+    pub(super) fn part(&mut self, now: Instant, deadline: Instant, cause: Cause) -> bool {
+        let news = !self.is_leaving();
+        if news {
+            self.cause.get_or_insert(cause);
+            self.enter(now, Phase::Parting { deadline });
+        }
+        news
+    }
+
+    /// It is asked to leave. True if that is news.
+    pub(super) fn leave(&mut self, now: Instant, deadline: Instant, cause: Cause) -> bool {
         match self.phase {
-            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => {
-                self.cause.get_or_insert(Cause::Asked);
+            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => {
+                self.cause.get_or_insert(cause);
                 self.enter(now, Phase::Asked { deadline });
                 true
             }
             Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
         }
+    }
+
+    /// It is wanted gone for this reason.
+    pub(super) fn leaves_for(&self, cause: Cause) -> bool {
+        self.cause == Some(cause)
     }
 
     /// The program does not want it any more: not even if it is being killed for another reason is it to be replaced.
@@ -181,6 +208,7 @@ impl Process {
         match self.phase {
             Phase::Starting { deadline }
             | Phase::Online { deadline }
+            | Phase::Parting { deadline }
             | Phase::Asked { deadline }
             | Phase::Terminated { deadline } => Some(deadline),
             Phase::Ready | Phase::Killed => None,
@@ -194,7 +222,8 @@ impl Process {
             Phase::Online { .. } if self.listening.is_empty() => State::Online,
             Phase::Online { .. } => State::Listening,
             Phase::Ready => State::Ready,
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => State::Draining,
+            Phase::Parting { .. } | Phase::Asked { .. } => State::Draining,
+            Phase::Terminated { .. } | Phase::Killed => State::Draining,
         };
         WorkerInfo { slot, id, pid, state, since: self.since }
     }

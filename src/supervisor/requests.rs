@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{Action, Course, Supervisor, Why, post::PostState};
 use crate::{
     error::{Error, Kind, Result},
+    event::Cause,
     id::{Signal, WorkerId},
 };
 
@@ -26,6 +27,7 @@ impl Supervisor {
             ));
         };
         let id = self.take_id();
+        self.target = self.target.max(if self.settings.manual { 0 } else { index + 1 });
         let delay = self.posts[index].pace.remaining(now);
         self.schedule(now, index, id, delay);
         self.handle_timeout(now);
@@ -37,8 +39,8 @@ impl Supervisor {
     /// **Errors**: no such worker.
     pub(crate) fn handle_drain(&mut self, now: Instant, id: WorkerId) -> Result<()> {
         let index = self.stir(now, id).ok_or_else(|| gone("disconnect", id))?;
-        self.ask(now, index);
-        if let Some(process) = self.posts[index].live_mut() {
+        self.let_go(now, index, id, Cause::Asked);
+        if let Some(process) = self.process_mut(id) {
             process.dismiss();
         }
         Ok(())
@@ -48,8 +50,8 @@ impl Supervisor {
     ///
     /// **Errors**: no such worker.
     pub(crate) fn handle_kill(&mut self, now: Instant, id: WorkerId, signal: Signal) -> Result<()> {
-        let index = self.stir(now, id).ok_or_else(|| gone("kill", id))?;
-        if let Some(process) = self.posts[index].live_mut() {
+        self.stir(now, id).ok_or_else(|| gone("kill", id))?;
+        if let Some(process) = self.process_mut(id) {
             process.sent(signal);
         }
         self.actions.push_back(Action::Signal { id, signal, why: Why::Program });

@@ -1,24 +1,74 @@
-//! What follows a worker that ended by itself.
+//! What follows the end of a worker.
 
 use std::time::{Duration, Instant};
 
 use super::{
-    Supervisor,
+    Course, Supervisor,
     doors::Surrender,
-    post::{Awaits, PostState},
+    post::{Awaits, PostState, Role},
     process::Process,
     stop::Outcome,
 };
 use crate::{
     config::Restart,
-    event::{Event, ExitStatus, Shutdown},
+    event::{Cause, Event, ExitStatus, Shutdown},
     id::{Slot, WorkerId},
 };
 
 impl Supervisor {
+    /// The worker has ended and was reaped.
+    pub(crate) fn handle_exited(&mut self, now: Instant, id: WorkerId, status: ExitStatus) {
+        let Some(index) = self.stir(now, id) else { return };
+        self.disconnected(now, id);
+        let Some((role, process)) = self.posts[index].remove(id) else { return };
+        let cause = process.cause_of(status);
+        let uptime = now.saturating_duration_since(process.forked);
+        self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
+        match role {
+            Role::Holder => self.holder_ended(now, index, &process, status, cause),
+            Role::Successor => self.failed(now, index, id, &format!("{status} before it was to take over")),
+            Role::Former => {}
+        }
+        if !matches!(self.course, Course::Running) && self.posts[index].processes().next().is_none() {
+            self.give_up_doors(index, Surrender::Left);
+        }
+        self.rollout_goes_on(now);
+    }
+
+    fn holder_ended(&mut self, now: Instant, index: usize, process: &Process, status: ExitStatus, cause: Cause) {
+        let post = &mut self.posts[index];
+        post.pace.ended(now, process.ready_since);
+        post.last = (!cause.asked()).then(|| process.exited(now));
+        if cause.asked() {
+            post.left();
+            self.left(now, index, cause);
+        } else if matches!(self.course, Course::Running) {
+            self.replace(now, index, process, status);
+        }
+    }
+
+    /// The slot was left as asked.
+    fn left(&mut self, now: Instant, index: usize, cause: Cause) {
+        self.give_up_doors(index, Surrender::Left);
+        let is_due = match cause {
+            Cause::Rollout | Cause::Recycled => true,
+            // The number of workers was raised again.
+            Cause::Scaled => index < self.target,
+            Cause::Asked | Cause::Own | Cause::Hung | Cause::NotReady | Cause::Killed => false,
+        };
+        if is_due && matches!(self.course, Course::Running) {
+            let id = self.take_id();
+            self.schedule(now, index, id, self.posts[index].pace.remaining(now));
+        }
+    }
+
     /// What follows a worker that nobody asked to leave.
     pub(super) fn replace(&mut self, now: Instant, index: usize, process: &Process, status: ExitStatus) {
+        if self.succeeded_early(now, index, status) {
+            return;
+        }
         let healthy = process.ready_since.is_some();
+        self.failed(now, index, process.worker.id, &status.to_string());
         if !healthy {
             self.posts[index].ended_unready(status.to_string());
             if self.give_up_if_never_ready(now) {

@@ -19,8 +19,10 @@ pub(crate) enum Heard {
 impl Supervisor {
     /// The worker has said something to the program.
     pub(crate) fn handle_said(&mut self, now: Instant, id: WorkerId) -> Heard {
-        let Some(index) = self.hear(now, id) else { return Heard::Nobody };
-        self.came_online(now, index);
+        if self.hear(now, id).is_none() {
+            return Heard::Nobody;
+        }
+        self.came_online(now, id);
         if self.actions.is_empty() { Heard::AtOnce } else { Heard::Behind }
     }
 
@@ -34,6 +36,7 @@ impl Supervisor {
         self.actions.iter_mut().filter_map(|action| match action {
             Action::Emit(event) => Some(event),
             Action::Spawn { .. }
+            | Action::Part { .. }
             | Action::Ask { .. }
             | Action::Signal { .. }
             | Action::Shut { .. }

@@ -1,16 +1,15 @@
-//! Leaving: the steps ask → terminate → kill for one worker, the stop of all of them, and how a cluster ends.
+//! The stop of all workers, and how a cluster ends.
 
 use std::time::{Duration, Instant};
 
 use super::{
     Action, Course, Milestone, Supervisor, Surrender, Why,
-    post::{First, PostState},
-    process::Phase,
+    post::{First, PostState, Successor},
 };
 use crate::{
     config::Intensity,
     error::{Error, Kind, Result},
-    event::{Cause, Event, ExitStatus, Shutdown},
+    event::{Event, ExitStatus, Shutdown},
     id::{Signal, Slot},
 };
 
@@ -89,6 +88,7 @@ impl Supervisor {
 
     pub(super) fn begin_stop(&mut self, now: Instant, how: Shutdown, by: Option<Signal>, outcome: Outcome) {
         self.course = Course::Stopping { how, since: now, signals: by.into_iter().collect(), outcome };
+        self.end_rollouts();
         self.emit(Event::Stopping(how));
         let mut withdrawn = Vec::new();
         self.actions.retain(|action| match action {
@@ -96,7 +96,7 @@ impl Supervisor {
                 withdrawn.push(*id);
                 false
             }
-            Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } => true,
+            Action::Part { .. } | Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } => true,
             Action::Refuse | Action::Emit(_) | Action::Finish(_) => true,
         });
         // Before the workers are told: each of them looks into a shared queue for the last time, and nobody may join it then.
@@ -107,12 +107,18 @@ impl Supervisor {
                 PostState::Due { .. } => self.posts[index].state = PostState::Vacant,
                 PostState::Spawning { id } if withdrawn.contains(id) => self.posts[index].state = PostState::Vacant,
                 PostState::Spawning { .. } => {}
-                PostState::Live(_) => match how {
-                    Shutdown::Drain => self.ask(now, index),
-                    Shutdown::Now => self.kill(now, index, Why::AtOnce),
-                },
+                PostState::Live(_) => {}
             }
-            if self.posts[index].live().is_none() {
+            if matches!(&self.posts[index].successor, Successor::Spawning { id } if withdrawn.contains(id)) {
+                self.posts[index].successor = Successor::Nobody;
+            }
+            for id in self.posts[index].ids() {
+                match how {
+                    Shutdown::Drain => self.ask_to_end(now, id),
+                    Shutdown::Now => self.kill(now, id, Why::AtOnce),
+                }
+            }
+            if self.posts[index].processes().next().is_none() {
                 self.give_up_doors(index, Surrender::Left);
             }
         }
@@ -124,7 +130,7 @@ impl Supervisor {
         }
         self.emit(Event::Stopping(Shutdown::Now));
         for index in 0..self.posts.len() {
-            self.kill(now, index, Why::AtOnce);
+            self.posts[index].ids().into_iter().for_each(|id| self.kill(now, id, Why::AtOnce));
         }
     }
 
@@ -158,47 +164,6 @@ impl Supervisor {
             PostState::Due { .. } | PostState::Spawning { .. } | PostState::Live(_) => None,
         });
         Outcome::Retired(bad.collect())
-    }
-
-    pub(super) fn ask(&mut self, now: Instant, index: usize) {
-        let within = self.settings.drain_timeout;
-        let Some(process) = self.posts[index].live_mut() else { return };
-        if process.leave(now, now + within) {
-            let id = process.worker.id;
-            self.actions.push_back(Action::Ask { id, within });
-        }
-    }
-
-    pub(super) fn terminate(&mut self, now: Instant, index: usize, why: Why) {
-        let deadline = now + self.settings.terminate_timeout;
-        self.end(now, index, Phase::Terminated { deadline }, why);
-    }
-
-    pub(super) fn kill(&mut self, now: Instant, index: usize, why: Why) {
-        self.end(now, index, Phase::Killed, why);
-    }
-
-    pub(super) fn not_ready(&mut self, now: Instant, index: usize) {
-        self.end(now, index, Phase::Killed, Why::NotReady);
-    }
-
-    pub(super) fn disconnected(&mut self, now: Instant, index: usize) {
-        let Some(process) = self.posts[index].live_mut() else { return };
-        if process.disconnect() {
-            let worker = process.worker;
-            self.leave_doors(now, index, worker.id, None);
-            self.emit(Event::Disconnect(worker));
-        }
-    }
-
-    fn end(&mut self, now: Instant, index: usize, phase: Phase, why: Why) {
-        let Some(process) = self.posts[index].live_mut() else { return };
-        let signal = if matches!(phase, Phase::Killed) { Signal::KILL } else { Signal::TERM };
-        let cause = if why == Why::NotReady { Cause::NotReady } else { Cause::Asked };
-        if process.end(now, phase, cause) {
-            let id = process.worker.id;
-            self.actions.push_back(Action::Signal { id, signal, why });
-        }
     }
 }
 

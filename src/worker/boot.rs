@@ -4,7 +4,6 @@
 //! returned here goes straight into `exit_now`: no destructor of the caller, no atexit handler.
 
 use std::{
-    any::Any,
     os::fd::{AsFd, AsRawFd, RawFd},
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -19,7 +18,7 @@ use crate::{
     birth::{Birth, Launch},
     error::{Error, Result},
     id::{Slot, WorkerId},
-    last_words::last_words,
+    last_words::{last_words, panic_text},
     role,
     sys::{owned, parent, signal, stdio},
 };
@@ -100,11 +99,6 @@ fn run(slot: Slot, id: WorkerId, work: impl FnOnce() -> std::result::Result<(), 
             PANICKED
         }
     }
-}
-
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
 }
 
 pub(crate) const TARGET: &str = "mio_cluster::worker";

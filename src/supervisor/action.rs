@@ -1,0 +1,59 @@
+//! What the supervisor wants done.
+
+use std::time::Duration;
+
+use super::{Outcome, Surrender};
+use crate::{
+    event::Event,
+    id::{Signal, Slot, WorkerId},
+    wire::Leave,
+};
+
+/// What the master has to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Fork a worker, in a rollout beside the one that is there; answered by `handle_spawned` or `handle_spawn_failed`.
+    Spawn { slot: Slot, id: WorkerId },
+    /// Lead newcomers past the doors of this slot, which is left for good; answered by `handle_parted`.
+    Part { slot: Slot, id: WorkerId },
+    /// Ask a worker to drain; answered by `handle_deaf` if it cannot hear.
+    Ask { id: WorkerId, within: Duration, leave: Leave },
+    /// Send a signal.
+    Signal { id: WorkerId, signal: Signal, why: Why },
+    /// Shut the door of this slot at this address, by its place in the builder's order.
+    Shut { slot: Slot, address: usize, why: Surrender },
+    /// The cluster stops: let nobody in any more where all workers share a socket.
+    Refuse,
+    /// Hand an event to the program.
+    Emit(Event),
+    /// The cluster has ended. The last action, and the only one of its kind.
+    Finish(Outcome),
+}
+
+/// Why a signal is sent; for the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// The program's own `kill`.
+    Program,
+    /// The worker cannot be asked to drain.
+    Deaf,
+    /// It is asked to drain by a signal, for it does not read its channel.
+    Stuck,
+    /// It has not finished in time.
+    DrainOverdue,
+    /// It got SIGTERM and has not ended in time.
+    TerminateOverdue,
+    /// It was not ready in time.
+    NotReady,
+    /// Everything is to end at once.
+    AtOnce,
+}
+
+/// Why a fork did not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SpawnFailure {
+    /// The process runs more than one thread: nobody's crash, so nothing is charged for it.
+    Threads,
+    /// The system refused; it is tried again with the delays of a start that failed.
+    Refused,
+}

@@ -1,0 +1,123 @@
+//! How one worker leaves: part → ask → terminate → kill.
+//!
+//! A worker that leaves its slot for good first parts: newcomers are led past its doors while it serves on, so that
+//! handshakes on their way to it are answered. Then it is asked to drain, and when it has left a door that is shut. One
+//! that has no door of its own, or that newcomers cannot be led past, is asked at once, and shuts its sockets itself: the
+//! time between its last look into the queue and the end of the socket is shortest so.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Course, Supervisor, Why, post::Role, process::Phase};
+use crate::{
+    event::{Cause, Event},
+    id::{Signal, Slot, WorkerId},
+    wire::Leave,
+};
+
+impl Supervisor {
+    /// The worker says that it leaves; it counts as asked, and the drain is the master's word.
+    pub(crate) fn handle_leaving(&mut self, now: Instant, id: WorkerId) {
+        if let Some(index) = self.hear(now, id) {
+            self.let_go(now, index, id, Cause::Asked);
+        }
+    }
+
+    /// Newcomers are led past the worker that is to leave, or they cannot be.
+    pub(crate) fn handle_parted(&mut self, now: Instant, id: WorkerId, steered: bool) {
+        let Some(process) = self.process_mut(id) else { return };
+        if !steered && matches!(process.phase, Phase::Parting { .. }) {
+            self.ask_to_end(now, id);
+        }
+    }
+
+    /// The worker could not be asked to drain: it is told by SIGTERM.
+    pub(crate) fn handle_deaf(&mut self, now: Instant, id: WorkerId) {
+        if self.stir(now, id).is_none() {
+            return;
+        }
+        if self.process_mut(id).is_some_and(|process| matches!(process.phase, Phase::Asked { .. })) {
+            self.terminate(now, id, Why::Deaf);
+        }
+    }
+
+    /// The worker is to leave, and its slot with it, whatever it is there.
+    pub(super) fn let_go(&mut self, now: Instant, index: usize, id: WorkerId, cause: Cause) {
+        match self.posts[index].role(id) {
+            Some(Role::Holder) => {
+                self.discard_successor(now, index);
+                self.part(now, index, id, cause);
+            }
+            Some(Role::Successor) => {
+                self.discard_successor(now, index);
+                self.abort(now, index, format!("its successor, worker {id}, was asked to leave"));
+            }
+            Some(Role::Former) | None => {}
+        }
+    }
+
+    /// It leaves its slot for good, or before anybody takes its place.
+    pub(super) fn part(&mut self, now: Instant, index: usize, id: WorkerId, cause: Cause) {
+        let is_open = self.posts[index].doors.has_open(id) && matches!(self.course, Course::Running);
+        if !is_open {
+            return self.ask(now, id, self.settings.drain_timeout, Leave::Shut, cause);
+        }
+        let Some(process) = self.process_mut(id) else { return };
+        if process.part(now, now + ON_THEIR_WAY, cause) {
+            self.actions.push_back(Action::Part { slot: Slot::from_index(index), id });
+        }
+    }
+
+    /// Nobody else accepts at its sockets.
+    pub(super) fn ask_to_end(&mut self, now: Instant, id: WorkerId) {
+        self.ask(now, id, self.settings.drain_timeout, Leave::Shut, Cause::Asked);
+    }
+
+    /// Newcomers went elsewhere for a while.
+    pub(super) fn ask_behind_others(&mut self, now: Instant, id: WorkerId) {
+        self.ask(now, id, self.settings.drain_timeout, Leave::HandOver, Cause::Asked);
+    }
+
+    pub(super) fn ask(&mut self, now: Instant, id: WorkerId, within: Duration, leave: Leave, cause: Cause) {
+        let Some(process) = self.process_mut(id) else { return };
+        if process.leave(now, now + within, cause) {
+            self.actions.push_back(Action::Ask { id, within, leave });
+        }
+    }
+
+    pub(super) fn terminate(&mut self, now: Instant, id: WorkerId, why: Why) {
+        let deadline = now + self.settings.terminate_timeout;
+        self.end(now, id, Phase::Terminated { deadline }, why);
+    }
+
+    pub(super) fn kill(&mut self, now: Instant, id: WorkerId, why: Why) {
+        self.end(now, id, Phase::Killed, why);
+    }
+
+    pub(super) fn disconnected(&mut self, now: Instant, id: WorkerId) {
+        let Some(process) = self.process_mut(id) else { return };
+        if process.disconnect() {
+            let worker = process.worker;
+            self.leave_doors(now, worker.slot.index(), id, None);
+            self.emit(Event::Disconnect(worker));
+        }
+    }
+
+    pub(super) fn not_ready(&mut self, now: Instant, index: usize, id: WorkerId) {
+        self.end(now, id, Phase::Killed, Why::NotReady);
+        let within = self.settings.ready_timeout;
+        self.failed(now, index, id, &format!("was not ready within {within:?}"));
+    }
+
+    fn end(&mut self, now: Instant, id: WorkerId, phase: Phase, why: Why) {
+        let Some(process) = self.process_mut(id) else { return };
+        let signal = if matches!(phase, Phase::Killed) { Signal::KILL } else { Signal::TERM };
+        let cause = if why == Why::NotReady { Cause::NotReady } else { Cause::Asked };
+        if process.end(now, phase, cause) {
+            self.actions.push_back(Action::Signal { id, signal, why });
+        }
+    }
+}
+
+/// A client that knocked before newcomers were led elsewhere has sent the last packet of its handshake by then, also if
+/// one packet was lost: the first retransmission of a SYN comes after a second.
+const ON_THEIR_WAY: Duration = Duration::from_secs(1);
