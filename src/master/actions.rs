@@ -35,6 +35,7 @@ impl Master {
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Shut { slot, address, why } => self.shut(slot, address, why),
                 Action::Refuse => self.ports.refuse(),
+                Action::Sweep => self.sweep(now),
                 Action::Emit(event) => self.emit(now, event),
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
@@ -222,6 +223,11 @@ impl Master {
             Ok(None) => {}
             Err(error) => log::error!(target: TARGET, "shutting the socket of slot {slot} at {at}: {error}"),
         }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let left = self.custody.give_up_idle();
+        self.supervisor.handle_swept(now, left);
     }
 
     pub(super) fn shut_all(&mut self) {

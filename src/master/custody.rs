@@ -6,7 +6,11 @@
 
 use std::{collections::BTreeMap, io, mem};
 
-use crate::{id::Slot, net::door, sys::owned::Owned};
+use crate::{
+    id::Slot,
+    net::door,
+    sys::{owned::Owned, queue},
+};
 
 /// By slot and by the place of the address in the builder's order.
 pub(super) struct Custody {
@@ -41,6 +45,15 @@ impl Custody {
     /// reset. `None`: it was shut before, or never held.
     pub(super) fn give_up(&mut self, slot: Slot, address: usize) -> io::Result<Option<u32>> {
         self.doors.remove(&(slot, address)).map_or(Ok(None), |door| door::shut(&door))
+    }
+
+    /// Those that nobody waits behind are shut; true if there are others. Whoever knocks between the look and the deed is
+    /// reset, which takes a microsecond or two.
+    pub(super) fn give_up_idle(&mut self) -> bool {
+        let idle = |door: &Owned| queue::waiting(door).is_ok_and(|waiting| waiting == 0);
+        // What cannot be shut is closed along with the value.
+        self.doors.retain(|_, door| !idle(door) || door::shut(door).is_err());
+        !self.doors.is_empty()
     }
 
     /// In the child: the doors of its slot, by address. The others are closed with all else that is the master's.

@@ -113,7 +113,12 @@ impl Master {
             Frame::Ready => self.supervisor.handle_ready(now, id),
             Frame::Leaving => self.supervisor.handle_leaving(now, id),
             Frame::Opened { address } => self.opened(now, id, address),
-            Frame::Closed { address } => self.supervisor.handle_closed(now, id, usize::from(address)),
+            Frame::Closed { address } => {
+                if self.crew.get(&id).is_some_and(|child| child.seat().is_draining()) {
+                    self.supervisor.handle_drains_by_itself(now, id);
+                }
+                self.supervisor.handle_closed(now, id, usize::from(address));
+            }
             Frame::Message { purpose, bytes } => self.hear_message(now, id, purpose, bytes, descriptors, announced),
             Frame::Batch(messages) => self.hear_messages(now, id, messages),
             Frame::Granted { .. }

@@ -24,6 +24,8 @@ pub(crate) enum Action {
     Shut { slot: Slot, address: usize, why: Surrender },
     /// The cluster stops: let nobody in any more where all workers share a socket.
     Refuse,
+    /// The cluster stops: shut every door that nobody waits behind; answered by `handle_swept`.
+    Sweep,
     /// Hand an event to the program.
     Emit(Event),
     /// The cluster has ended. The last action, and the only one of its kind.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Course, Supervisor, Why, post::Role, process::Phase};
 use crate::{
-    event::{Cause, Event},
+    event::{Cause, Event, ExitStatus},
     id::{Signal, Slot, WorkerId},
     wire::Leave,
 };
@@ -19,6 +19,25 @@ impl Supervisor {
     pub(crate) fn handle_leaving(&mut self, now: Instant, id: WorkerId) {
         if let Some(index) = self.hear(now, id) {
             self.let_go(now, index, id, Cause::Asked);
+        }
+    }
+
+    /// The worker drains though nobody has asked it here: somebody has sent it SIGTERM by hand. If it is to be replaced
+    /// when it has ended, that need not wait: its successor takes the doors that it leaves.
+    pub(crate) fn handle_drains_by_itself(&mut self, now: Instant, id: WorkerId) {
+        let deadline = now + self.settings.drain_timeout;
+        let Some(index) = self.hear(now, id) else { return };
+        let is_replaced = self.is_restarted(ExitStatus::from_wait_status(0)) && !self.settings.manual;
+        let running = matches!(self.course, Course::Running);
+        let Some(holder) = self.posts[index].holder_mut().filter(|holder| holder.worker.id == id) else { return };
+        if !running || !is_replaced || !holder.retires(now, deadline) {
+            return;
+        }
+        let healthy = holder.ready_since.is_some();
+        let is_succeeded = self.is_succeeded(index);
+        self.posts[index].succeed();
+        if !is_succeeded {
+            self.restart(now, index, healthy);
         }
     }
 

@@ -81,6 +81,8 @@ enum Course {
         since: Instant,
         signals: Vec<Signal>,
         outcome: Outcome,
+        /// When to look for doors that nobody waits behind, though their workers have not left them yet.
+        sweep: Option<Instant>,
     },
     Finished,
 }
@@ -206,6 +208,7 @@ impl Supervisor {
     /// Time has passed: starts what is due and acts on missed deadlines.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.roll(now);
+        self.sweep(now);
         for index in 0..self.posts.len() {
             self.give_up_unattended(now, index);
             if let PostState::Due { id, at, .. } = self.posts[index].state {
@@ -252,7 +255,7 @@ impl Supervisor {
 
     /// When `handle_timeout` must be called at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.posts.iter().filter_map(Post::deadline).chain(self.rollout_deadline()).min()
+        self.posts.iter().filter_map(Post::deadline).chain(self.rollout_deadline()).chain(self.sweep_at()).min()
     }
 
     /// In slot order: the live workers, and who ended by itself in a slot that is empty since.

@@ -144,16 +144,16 @@ impl Post {
         self.former.iter().any(|process| process.worker.id == id).then_some(Role::Former)
     }
 
+    pub(super) fn holder_mut(&mut self) -> Option<&mut Process> {
+        self.state.live_mut()
+    }
+
     pub(super) fn process_mut(&mut self, id: WorkerId) -> Option<&mut Process> {
-        let holder = match &mut self.state {
-            PostState::Live(process) => Some(process),
-            PostState::Vacant | PostState::Retired(_) | PostState::Due { .. } | PostState::Spawning { .. } => None,
-        };
         let successor = match &mut self.successor {
             Successor::Live(process) => Some(process),
             Successor::Nobody | Successor::Spawning { .. } => None,
         };
-        let mut all = holder.into_iter().chain(successor).chain(&mut self.former);
+        let mut all = self.state.live_mut().into_iter().chain(successor).chain(&mut self.former);
         all.find(|process| process.worker.id == id)
     }
 
@@ -235,6 +235,15 @@ impl Post {
         match self.first {
             First::Pending { .. } | First::Refused { .. } => self.first = First::Settled,
             First::Settled | First::Failed(_) => {}
+        }
+    }
+}
+
+impl PostState {
+    fn live_mut(&mut self) -> Option<&mut Process> {
+        match self {
+            PostState::Live(process) => Some(process),
+            PostState::Vacant | PostState::Retired(_) | PostState::Due { .. } | PostState::Spawning { .. } => None,
         }
     }
 }

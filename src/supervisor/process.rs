@@ -159,6 +159,15 @@ impl Process {
         }
     }
 
+    /// It leaves of its own accord, and has until then. True if that is news.
+    pub(super) fn retires(&mut self, now: Instant, deadline: Instant) -> bool {
+        let news = !self.is_leaving();
+        if news {
+            self.enter(now, Phase::Asked { deadline });
+        }
+        news
+    }
+
     /// It is wanted gone for this reason.
     pub(super) fn leaves_for(&self, cause: Cause) -> bool {
         self.cause == Some(cause)

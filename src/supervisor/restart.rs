@@ -75,14 +75,22 @@ impl Supervisor {
                 return;
             }
         }
+        if self.settings.manual || self.is_restarted(status) {
+            self.restart(now, index, healthy);
+        } else {
+            self.posts[index].pace.died(now, healthy, &self.settings.backoff, &mut self.jitter);
+            self.posts[index].state = PostState::Retired(status);
+            self.give_up_doors(index, Surrender::Left);
+        }
+    }
+
+    /// The slot's worker has ended unasked, or is about to. `healthy`: it was ready once.
+    pub(super) fn restart(&mut self, now: Instant, index: usize, healthy: bool) {
         let delay = self.posts[index].pace.died(now, healthy, &self.settings.backoff, &mut self.jitter);
         if self.settings.manual {
             return;
         }
-        if !self.is_restarted(status) {
-            self.posts[index].state = PostState::Retired(status);
-            self.give_up_doors(index, Surrender::Left);
-        } else if self.budget.exceeded_by_restart_at(now) {
+        if self.budget.exceeded_by_restart_at(now) {
             self.begin_stop(now, Shutdown::Drain, None, Outcome::GaveUp(self.settings.intensity));
         } else {
             let id = self.take_id();

@@ -202,12 +202,19 @@ impl Supervisor {
             self.discard_successor(now, index);
             return false;
         }
+        let is_succeeded = self.is_succeeded(index);
+        if is_succeeded {
+            self.posts[index].succeed();
+        }
+        is_succeeded
+    }
+
+    /// From now on the step shows nothing but that the next worker starts. False: there is no such step.
+    pub(super) fn is_succeeded(&mut self, index: usize) -> bool {
         let is_succession = |step: &&mut Step| step.index == index && step.how == How::Succession;
         let running = self.rollouts.running.as_mut();
-        let Some(step) = running.and_then(|running| running.steps.iter_mut().find(is_succession)) else { return false };
-        step.how = How::Renewal;
-        self.posts[index].succeed();
-        true
+        let step = running.and_then(|running| running.steps.iter_mut().find(is_succession));
+        step.map(|step| step.how = How::Renewal).is_some()
     }
 
     fn take_rollout_id(&mut self) -> RolloutId {

@@ -41,6 +41,7 @@ impl Supervisor {
             | Action::Signal { .. }
             | Action::Shut { .. }
             | Action::Refuse
+            | Action::Sweep
             | Action::Finish(_) => None,
         })
     }

@@ -87,7 +87,8 @@ impl Supervisor {
     }
 
     pub(super) fn begin_stop(&mut self, now: Instant, how: Shutdown, by: Option<Signal>, outcome: Outcome) {
-        self.course = Course::Stopping { how, since: now, signals: by.into_iter().collect(), outcome };
+        let (signals, sweep) = (by.into_iter().collect(), Some(now + SWEEP));
+        self.course = Course::Stopping { how, since: now, signals, outcome, sweep };
         self.end_rollouts();
         self.emit(Event::Stopping(how));
         let mut withdrawn = Vec::new();
@@ -97,7 +98,7 @@ impl Supervisor {
                 false
             }
             Action::Part { .. } | Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } => true,
-            Action::Refuse | Action::Emit(_) | Action::Finish(_) => true,
+            Action::Refuse | Action::Sweep | Action::Emit(_) | Action::Finish(_) => true,
         });
         // Before the workers are told: each of them looks into a shared queue for the last time, and nobody may join it then.
         self.actions.push_back(Action::Refuse);
@@ -131,6 +132,30 @@ impl Supervisor {
         self.emit(Event::Stopping(Shutdown::Now));
         for index in 0..self.posts.len() {
             self.posts[index].ids().into_iter().for_each(|id| self.kill(now, id, Why::AtOnce));
+        }
+    }
+
+    /// A worker that is busy leaves its doors late. Newcomers are better refused meanwhile than left waiting; whoever
+    /// waits already is served.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let Course::Stopping { sweep, .. } = &mut self.course else { return };
+        if sweep.is_some_and(|at| at <= now) {
+            *sweep = None;
+            self.actions.push_back(Action::Sweep);
+        }
+    }
+
+    /// `left`: behind some doors somebody waits.
+    pub(crate) fn handle_swept(&mut self, now: Instant, left: bool) {
+        if let (Course::Stopping { sweep, .. }, true) = (&mut self.course, left) {
+            *sweep = Some(now + SWEEP);
+        }
+    }
+
+    pub(super) fn sweep_at(&self) -> Option<Instant> {
+        match &self.course {
+            Course::Stopping { sweep, .. } => *sweep,
+            Course::Running | Course::Finished => None,
         }
     }
 
@@ -173,3 +198,6 @@ const ONE_REQUEST: Duration = Duration::from_millis(250);
 
 /// `timeout` of the GNU coreutils sends its signal to the program and then to the group, microseconds apart.
 const REPEATED: Duration = Duration::from_millis(50);
+
+/// A worker that is not busy has left its doors by then.
+const SWEEP: Duration = Duration::from_millis(25);
