@@ -127,7 +127,7 @@ impl Worker {
     async fn has_drained(&mut self) -> Result<()> {
         loop {
             while self.next_event().is_some() {}
-            if self.is_draining() && !self.control.has_bare_sockets() {
+            if self.is_drained() {
                 after_the_others().await;
                 return Ok(());
             }

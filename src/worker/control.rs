@@ -13,9 +13,9 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -36,7 +36,7 @@ use crate::{
     net::Ports,
     scoreboard::Seat,
     sys::{owned::Owned, parent},
-    wire::Frame,
+    wire::{Frame, Leave},
 };
 
 pub(super) struct Control {
@@ -47,19 +47,20 @@ pub(super) struct Control {
     parent: Option<u32>,
     /// The parent-death signal was set again.
     settled: AtomicBool,
-    bell: Bell,
+    pub(super) bell: Bell,
     /// Frames of the master that were read; the seat says how many there are.
     pub(super) heard: AtomicU64,
     /// `WorkerEvent::Drain` was queued; it comes once, whoever asked.
-    told_to_drain: AtomicBool,
-    /// Whether it drains by the master's.
+    pub(super) told_to_drain: AtomicBool,
     pub(super) word: Word,
     /// The program uses `next_event`.
     takes_events: AtomicBool,
+    /// Or looks in another way whether it is to leave. A loop that never does is not rung for.
+    pub(super) looks: AtomicBool,
     /// Threads inside `accept_blocking`.
-    waiting_threads: AtomicUsize,
+    pub(super) waiting_threads: AtomicUsize,
     /// Bare sockets are yet to be shut.
-    is_leaving: AtomicBool,
+    pub(super) is_leaving: AtomicBool,
     /// Of the addresses; the link has them.
     pub(super) has_changes: AtomicBool,
     /// Something waits for room in the channel.
@@ -70,9 +71,6 @@ pub(super) struct Control {
     pub(super) held_until: AtomicU64,
     link: Mutex<Link>,
 }
-
-/// Counts itself out.
-pub(super) struct WaitingThread<'a>(&'a AtomicUsize);
 
 impl Control {
     pub(super) fn forked(birth: Birth, wake: Wake) -> Result<Self> {
@@ -94,7 +92,13 @@ impl Control {
             }
             Peer::Gone | Peer::Nobody { .. } => {}
         }
-        let word = Word::new(matches!(peer, Peer::Nobody { .. }));
+        let word = match &peer {
+            Peer::Master { custody, .. } => Word::new(!custody),
+            Peer::Gone | Peer::Nobody { .. } => Word::new(true),
+        };
+        if let Peer::Nobody { .. } = &peer {
+            word.give(Leave::Shut);
+        }
         poller.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
         Ok(Self {
             poller,
@@ -107,6 +111,7 @@ impl Control {
             told_to_drain: AtomicBool::new(false),
             word,
             takes_events: AtomicBool::new(false),
+            looks: AtomicBool::new(false),
             waiting_threads: AtomicUsize::new(0),
             is_leaving: AtomicBool::new(false),
             has_changes: AtomicBool::new(false),
@@ -158,9 +163,8 @@ impl Control {
     fn take_turn(&self, looks: bool) -> Result<()> {
         self.check_process()?;
         let mut link = self.link();
-        let draining = self.seat.is_draining();
         // A signal may have rung it.
-        if if draining { self.nobody_waits() } else { self.bell.rings() } {
+        if if self.drains() { self.nobody_waits() } else { self.bell.rings() || self.seat.is_draining() } {
             self.bell.silence()?;
         }
         link.reader_looks = looks;
@@ -209,18 +213,9 @@ impl Control {
         }
     }
 
-    pub(super) fn is_draining(&self) -> bool {
-        if !self.poller.is_ours() {
-            return true;
-        }
-        self.seat.hears();
-        self.bell.saw(bell::BIRTH | bell::DRAIN);
-        self.seat.is_draining()
-    }
-
     pub(super) fn next_event(&self) -> Option<WorkerEvent> {
         self.check_process().ok()?;
-        self.seat.hears();
+        self.hears();
         self.expect_events();
         self.bell.saw(bell::BIRTH);
         let mut link = self.link();
@@ -253,12 +248,6 @@ impl Control {
         self.tell(&mut self.link(), frame)
     }
 
-    /// Sockets that the program has taken are not shut yet; each turn of a drain tries.
-    #[cfg(feature = "tokio")]
-    pub(super) fn has_bare_sockets(&self) -> bool {
-        !self.link().bare.is_empty()
-    }
-
     /// The channel stays open until the process ends, whoever is dropped: closed, it says to the master that the worker
     /// is gone, or has become another program that accepts nothing.
     pub(super) fn keep_channel(self: &Arc<Self>) {
@@ -267,24 +256,9 @@ impl Control {
         }
     }
 
-    /// A thread waits for connections until this is dropped.
-    pub(super) fn waiting_thread(&self) -> WaitingThread<'_> {
-        self.seat.hears();
-        self.waiting_threads.fetch_add(1, Ordering::Relaxed);
-        // With the fence of `nobody_waits`: either this thread sees the drain that is known there, or it is seen there.
-        fence(Ordering::SeqCst);
-        WaitingThread(&self.waiting_threads)
-    }
-
-    /// To be asked once the drain is known.
-    fn nobody_waits(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.waiting_threads.load(Ordering::Relaxed) == 0
-    }
-
     /// The bell rings for events that only the program can take.
     pub(super) fn waits_for_the_program(&self) -> bool {
-        self.has_events() && !self.seat.is_draining()
+        self.has_events() && !self.drains()
     }
 
     /// The program takes events, and there are some.
@@ -292,57 +266,13 @@ impl Control {
         self.bell.rings_for(bell::EVENTS)
     }
 
-    /// "I am leaving", from any thread: tells the master, and the loop, even if it sleeps.
-    pub(super) fn disconnect(&self) -> Result<()> {
-        self.check_process()?;
-        let mut link = self.link();
-        self.tell(&mut link, &Frame::Leaving)?;
-        self.word.give();
-        // First: a listener on another thread looks into its queue for the last time once the seat drains.
-        link.refuse();
-        self.seat.drain();
-        // Before the worker counts as one that hears: a loop that never looks is not rung for.
-        self.note_drain(&mut link);
-        self.seat.hears();
-        Ok(())
-    }
-
-    /// SIGTERM and `disconnect` set the bit without a frame.
-    pub(super) fn note_drain(&self, link: &mut Link) {
-        if self.seat.is_draining() {
-            self.drain(link, self.drain_timeout);
-            link.bare.let_go(Instant::now(), |_any| true);
-        }
-        self.leave_bare(link);
-    }
-
-    /// Once more with the next turn, until nothing is left.
-    fn leave_bare(&self, link: &mut Link) {
-        if !link.bare.is_leaving() {
-            return;
-        }
-        for address in link.bare.leave(Instant::now(), &self.seat) {
-            self.tell_closed(link, address);
-        }
-        let more = link.bare.is_leaving();
-        self.is_leaving.store(more, Ordering::Relaxed);
-        if more {
-            self.bell.ring(bell::LEAVING);
-        } else {
-            self.bell.saw(bell::LEAVING);
-        }
-    }
-
-    pub(super) fn drain(&self, link: &mut Link, within: Duration) {
-        self.seat.drain();
-        if !self.told_to_drain.swap(true, Ordering::Relaxed) {
-            self.note(link, WorkerEvent::Drain { within });
-        }
-    }
-
     pub(super) fn note(&self, link: &mut Link, event: WorkerEvent) {
         // For a loop that never looks it would never fall silent.
-        let drain = if matches!(event, WorkerEvent::Drain { .. }) && self.seat.is_aware() { bell::DRAIN } else { 0 };
+        let drain = if matches!(event, WorkerEvent::Drain { .. }) && self.looks.load(Ordering::Relaxed) {
+            bell::DRAIN
+        } else {
+            0
+        };
         let taken = if self.takes_events.load(Ordering::Relaxed) { bell::EVENTS } else { 0 };
         link.events.push_back(event);
         // Other threads wait for a drain, too.
@@ -375,12 +305,6 @@ impl Drop for Control {
         if self.poller.is_ours() {
             self.finish();
         }
-    }
-}
-
-impl Drop for WaitingThread<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

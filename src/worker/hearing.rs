@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::WorkerEvent,
     scoreboard::LAYOUT,
-    wire::{Frame, PROTOCOL_MAJOR},
+    wire::{Frame, Leave, PROTOCOL_MAJOR},
 };
 
 impl Control {
@@ -76,8 +76,8 @@ impl Control {
         if !link.watched.contains(EpollFlags::EPOLLET) {
             return Ok(());
         }
-        // The channel, the bell and the alarm.
-        match self.poller().wait(&mut [EpollEvent::empty(); 3], EpollTimeout::ZERO) {
+        // The channel, the bell and the two alarms.
+        match self.poller().wait(&mut [EpollEvent::empty(); 4], EpollTimeout::ZERO) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(Error::system("looking at the channel", error)),
         }
@@ -103,8 +103,8 @@ impl Control {
                 );
                 return Err(Error::new(Kind::InvalidConfig, text));
             }
-            Frame::Drain { within, leave: _ } => {
-                self.word.give();
+            Frame::Drain { within, leave } => {
+                self.word.give(leave);
                 self.drain(link, within);
             }
             Frame::ReopenLogs => self.note(link, WorkerEvent::ReopenLogs),
@@ -122,7 +122,7 @@ impl Control {
     pub(super) fn gone(&self, link: &mut Link) {
         let peer = mem::replace(&mut link.peer, Peer::Gone);
         self.note(link, WorkerEvent::MasterGone);
-        self.word.give();
+        self.word.give(Leave::Shut);
         // Nobody is left to work for.
         self.drain(link, self.drain_timeout);
         // A closed channel is readable for ever; and somebody else may have a copy, so dropping it is not enough.

@@ -36,6 +36,8 @@ pub(super) struct Link {
     pub(super) watched: EpollFlags,
     /// For messages that are held; made when the first one is.
     pub(super) alarm: Option<Alarm>,
+    /// For the master's word, while it is waited for.
+    pub(super) word_alarm: Option<Alarm>,
     /// Addresses with a live listener.
     pub(super) open: Vec<Open>,
     /// Of the addresses.
@@ -67,6 +69,7 @@ impl Link {
             is_behind: false,
             watched: EpollFlags::EPOLLIN,
             alarm: None,
+            word_alarm: None,
             open: Vec::new(),
             changes: Vec::new(),
             bare: BareSockets::default(),

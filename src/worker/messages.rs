@@ -1,9 +1,9 @@
 //! What the worker's program says to the master, and what it hears.
 //!
-//! Small messages may be held for some milliseconds, so that several share a packet (see [the channel](crate::channel)).
-//! They are sent when the loop goes to sleep, when they are due by the next turn, or when the alarm makes it turn. Where
-//! no loop turns nothing is held, for nobody would send it later: a thread in `accept_blocking` may be busy with its next
-//! connection for long.
+//! Small messages may be held for some milliseconds, so that several share a packet (see [the
+//! channel](crate::channel)). They are sent when the loop goes to sleep, when they are due by the next turn, or when
+//! the alarm makes it turn. Where no loop turns nothing is held, for nobody would send it later: a thread in
+//! `accept_blocking` may be busy with its next connection for long.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -233,14 +233,16 @@ impl Control {
             return;
         }
         let now = now();
-        if self.turns.load(Ordering::Relaxed) && self.set_alarm(&mut link.alarm, due.saturating_sub(now)) {
+        if self.turns.load(Ordering::Relaxed)
+            && self.set_alarm(&mut link.alarm, Duration::from_nanos(due.saturating_sub(now)))
+        {
             self.held_until.store(due, Ordering::Relaxed);
         } else {
             let _ = channel.send_due(now);
         }
     }
 
-    fn set_alarm(&self, alarm: &mut Option<Alarm>, after: u64) -> bool {
+    pub(super) fn set_alarm(&self, alarm: &mut Option<Alarm>, after: Duration) -> bool {
         if alarm.is_none() {
             let watched = Alarm::new().and_then(|alarm| {
                 self.poller().add(alarm.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
@@ -248,7 +250,7 @@ impl Control {
             });
             *alarm = watched.ok();
         }
-        alarm.as_ref().is_some_and(|alarm| alarm.set(Duration::from_nanos(after)).is_ok())
+        alarm.as_ref().is_some_and(|alarm| alarm.set(after).is_ok())
     }
 
     /// The process ends: what was sent is to arrive.

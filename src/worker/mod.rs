@@ -11,6 +11,7 @@ mod control;
 mod exit;
 mod handle;
 mod hearing;
+mod leaving;
 mod link;
 mod listen;
 mod listener;
@@ -71,8 +72,9 @@ use crate::{
 ///
 /// **Signals**: SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN and SIGTTOU do nothing here (a terminal sends them
 /// to the whole group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event`, or
-/// waits in [`accept_blocking`](Listener::accept_blocking), to drain and ends any other. What the function installs
-/// itself wins.
+/// waits in [`accept_blocking`](Listener::accept_blocking), to drain and ends any other. It goes on as before until the
+/// master has said what becomes of its sockets, for 50 ms at most: a service manager tells master and workers at once.
+/// What the function installs itself wins.
 ///
 /// **Its place in the system**: it is called `w0 server` where the master is called `server` (0: the slot), as `ps -o
 /// comm` and `top` show, so `killall server` means the master; and its `oom_score_adj` is 100 above the master's, so
@@ -256,6 +258,13 @@ impl Worker {
     pub fn is_draining(&self) -> bool {
         self.control.settle();
         self.control.is_draining()
+    }
+
+    /// Whether it is to leave and has given up all sockets that the program took out of their listeners: accept until
+    /// `WouldBlock` once more, then nobody else comes. See [`Listener::into_mio`], which has an example; a [`Listener`]
+    /// looks after itself. Asking marks the worker as [`is_draining`](Self::is_draining) does.
+    pub fn is_drained(&self) -> bool {
+        self.is_draining() && !self.control.has_bare_sockets()
     }
 
     /// One turn of the program's loop: `poll.poll()`, then [`dispatch`](Self::dispatch) if there is anything to read.

@@ -111,7 +111,7 @@ impl Control {
         for open in link.open.iter().filter(|open| open.address == address) {
             open.is_removed.store(true, Ordering::Relaxed);
         }
-        link.bare.let_go(Instant::now(), |bare| bare == address);
+        link.bare.remove(Instant::now(), address);
         link.changes.push(Change::Removed(address));
         self.has_changes.store(true, Ordering::Relaxed);
         self.note(link, WorkerEvent::AddressRemoved(name));

@@ -75,7 +75,7 @@ impl Control {
         let is_removed =
             link.changes.iter().any(|change| matches!(change, Change::Removed(place) if *place == address));
         let since = is_removed.then(Instant::now);
-        link.bare.add(Bare { address, socket, is_shared, since });
+        link.bare.add(Bare { address, socket, is_shared, is_removed, since });
         self.note_drain(&mut link);
     }
 

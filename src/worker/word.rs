@@ -1,42 +1,78 @@
-//! Whether this worker drains by the master's word, or by its own.
+//! What the master has said of this worker's leaving, and how long it is waited for.
 //!
-//! A service manager that stops a cluster sends SIGTERM to all of its processes, and a worker may drain before the
-//! master has refused newcomers at the sockets that all workers share. If all workers left those at once, whoever
-//! connects in between would be reset. So one that drains by a signal alone stays there for a moment.
+//! A service manager that stops a cluster sends SIGTERM to all of its processes, and a worker may hear of it before the
+//! master does. Then it does not know yet what becomes of the sockets that it accepts on: whether everybody leaves, so
+//! that newcomers are to be refused, or whether the signal was meant for it alone, and the sockets are its
+//! replacement's. So a worker that was asked by a signal goes on as before, for a moment, until the master has spoken.
 
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use crate::wire::Leave;
+
 pub(super) struct Word {
-    is_given: AtomicBool,
+    /// `SILENT`, `HAND_OVER` or `SHUT`; only rises.
+    given: AtomicU8,
+    /// The worker's sockets are its own affair: nobody else has them.
+    keeps_own: bool,
     /// When it was first missed.
     since: OnceLock<Instant>,
 }
 
 impl Word {
-    pub(super) fn new(is_given: bool) -> Self {
-        Self { is_given: AtomicBool::new(is_given), since: OnceLock::new() }
+    pub(super) fn new(keeps_own: bool) -> Self {
+        Self { given: AtomicU8::new(SILENT), keeps_own, since: OnceLock::new() }
     }
 
-    /// Nobody else stops, or newcomers are refused by now.
-    pub(super) fn give(&self) {
-        self.is_given.store(true, Ordering::Relaxed);
+    /// By the master; or there is none.
+    pub(super) fn give(&self, leave: Leave) {
+        let given = match leave {
+            Leave::HandOver => HAND_OVER,
+            Leave::Shut => SHUT,
+        };
+        self.given.fetch_max(given, Ordering::Relaxed);
     }
 
-    /// Of a worker that drains: how much longer the master may stop, too. `None`: no longer.
+    /// Of a worker that is to leave: how much longer it goes on as before. `None`: no longer.
     pub(super) fn awaited(&self) -> Option<Duration> {
-        if self.is_given.load(Ordering::Relaxed) {
+        if self.given.load(Ordering::Relaxed) != SILENT {
             return None;
         }
         let since = self.since.get_or_init(Instant::now);
         LONGEST.checked_sub(since.elapsed()).filter(|left| !left.is_zero())
     }
+
+    /// The worker shuts those of its sockets that it does not share with its siblings.
+    pub(super) fn shuts(&self) -> bool {
+        self.keeps_own || self.given.load(Ordering::Relaxed) == SHUT
+    }
 }
 
-/// The master has the same signal, and needs one turn. A worker whose SIGTERM was meant for it alone is this much later.
+const SILENT: u8 = 0;
+const HAND_OVER: u8 = 1;
+const SHUT: u8 = 2;
+
+/// The master has the same signal, and needs one turn. A worker whose SIGTERM was meant for it alone is this much
+/// later.
 const LONGEST: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_word_for_good_is_not_taken_back() {
+        let word = Word::new(false);
+        assert!(word.awaited().is_some() && !word.shuts());
+        for (leave, shuts) in [(Leave::HandOver, false), (Leave::Shut, true), (Leave::HandOver, true)] {
+            word.give(leave);
+            assert_eq!((word.awaited(), word.shuts()), (None, shuts), "{leave:?}");
+        }
+        assert!(Word::new(true).shuts());
+    }
+}

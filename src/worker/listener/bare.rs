@@ -1,9 +1,9 @@
 //! Sockets that the program took out of their listeners.
 //!
 //! The program accepts on them by itself and closes them when it likes, but the master's duplicate keeps them open. So
-//! they are shut for the program when the worker is to leave, or the address is gone: as soon as nobody waits in the
-//! queue, and after a while in any case, for the program may no longer accept. A socket that all workers share is only
-//! given up: it is the master's to shut, and when it has done so the socket is readable for ever, which looks as if
+//! they are given up for the program when the worker is to leave, or the address is gone: as soon as nobody waits in
+//! the queue, and after a while in any case, for the program may no longer accept. What becomes of them then is as for
+//! a [listener](super::entry). A socket that the master has shut meanwhile is readable for ever, which looks as if
 //! somebody waited.
 
 use std::{
@@ -25,6 +25,7 @@ pub(in crate::worker) struct Bare {
     pub(in crate::worker) address: u16,
     pub(in crate::worker) socket: Owned,
     pub(in crate::worker) is_shared: bool,
+    pub(in crate::worker) is_removed: bool,
     /// Since when it is to be given up.
     pub(in crate::worker) since: Option<Instant>,
 }
@@ -34,7 +35,6 @@ impl BareSockets {
         self.sockets.push(bare);
     }
 
-    #[cfg(feature = "tokio")]
     pub(in crate::worker) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
@@ -44,16 +44,24 @@ impl BareSockets {
         self.sockets.iter().any(|bare| bare.since.is_some())
     }
 
-    /// From now on those at these addresses are to be given up.
-    pub(in crate::worker) fn let_go(&mut self, now: Instant, which: impl Fn(u16) -> bool) {
-        for bare in self.sockets.iter_mut().filter(|bare| which(bare.address)) {
+    /// From now on all are to be given up.
+    pub(in crate::worker) fn let_go(&mut self, now: Instant) {
+        for bare in &mut self.sockets {
             bare.since.get_or_insert(now);
         }
     }
 
-    /// Called again and again while some are to be given up. Shuts what can be shut now and returns the addresses;
-    /// `whose` is for the log.
-    pub(in crate::worker) fn leave(&mut self, now: Instant, whose: &Seat) -> Vec<u16> {
+    /// From now on those at this address are to be given up, which is no more.
+    pub(in crate::worker) fn remove(&mut self, now: Instant, address: u16) {
+        for bare in self.sockets.iter_mut().filter(|bare| bare.address == address) {
+            bare.is_removed = true;
+            bare.since.get_or_insert(now);
+        }
+    }
+
+    /// Called again and again while some are to be given up. Gives up what can be given up now and returns the
+    /// addresses. `shuts`: whoever is not shared is shut, also if its address remains. `whose` is for the log.
+    pub(in crate::worker) fn leave(&mut self, now: Instant, shuts: bool, whose: &Seat) -> Vec<u16> {
         let leaves = |bare: &Bare| {
             let since = bare.since?;
             Some(now.saturating_duration_since(since) >= LONGEST || !has_waiting(&bare.socket))
@@ -62,7 +70,8 @@ impl BareSockets {
             std::mem::take(&mut self.sockets).into_iter().partition(|bare| leaves(bare) == Some(true));
         self.sockets = others;
         let doomed: Vec<Bare> = doomed;
-        doomed.iter().filter(|bare| !bare.is_shared).for_each(|bare| shut(&bare.socket, whose));
+        let shut_now = doomed.iter().filter(|bare| !bare.is_shared && (shuts || bare.is_removed));
+        shut_now.for_each(|bare| shut(&bare.socket, whose));
         doomed.into_iter().map(|bare| bare.address).collect()
     }
 }

@@ -4,8 +4,10 @@
 //! program's loop turn, and `accept` sorts it out. `accept` never waits on the inner epoll; only `accept_blocking`
 //! does.
 //!
-//! A worker that leaves shuts a socket of its own, so that later clients are refused or go to the others. A shared one
-//! it only stops looking at: the others go on accepting there.
+//! A worker that leaves empties the queue of a socket first. Then it shuts one that is nobody else's, so that later
+//! clients are refused or go to the others: because everybody leaves, the address is gone, or the master has no
+//! duplicate. Otherwise it only stops looking at it: a replacement accepts there, the others do, or the master shuts
+//! it.
 
 use std::{
     io,
@@ -14,13 +16,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use nix::{
     errno::Errno,
     libc,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags, poll},
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
 
@@ -160,8 +161,7 @@ impl<L: Socket> Entry<L> {
         self.control.settle();
         let knew = self.is_removed.load(Ordering::Relaxed);
         while !self.is_done() {
-            let leaves = self.is_removed.load(Ordering::Relaxed) || self.control.seat().is_draining();
-            let stays = if leaves { self.stays() } else { None };
+            let leaves = self.is_removed.load(Ordering::Relaxed) || self.control.drains();
             match accept(&self.door) {
                 Ok(connection) => {
                     self.control.seat().accepted_at(self.index);
@@ -170,11 +170,10 @@ impl<L: Socket> Entry<L> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.resume();
-                    match stays {
-                        Some(time) => self.wait_for_the_master(time)?,
-                        None if leaves => self.leave(),
-                        None => break,
+                    if !leaves {
+                        break;
                     }
+                    self.leave();
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) if pause::is_shortage(&error) => {
@@ -194,29 +193,6 @@ impl<L: Socket> Entry<L> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// It is to leave, but the master may be about to shut the socket for all: how much longer somebody has to accept
-    /// there.
-    fn stays(&self) -> Option<Duration> {
-        let is_open = self.is_shared && self.at.is_unix() && !self.is_removed.load(Ordering::Relaxed);
-        let awaited = if is_open { self.control.word.awaited() } else { None };
-        awaited.filter(|_| !self.is_shut())
-    }
-
-    /// By the master. It is readable for ever then.
-    fn is_shut(&self) -> bool {
-        let hung_up = PollFlags::from_bits_retain(libc::POLLRDHUP);
-        poll(&mut [PollFd::new(self.door.as_fd(), hung_up)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Or for a client.
-    fn wait_for_the_master(&self, time: Duration) -> io::Result<()> {
-        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut [PollFd::new(self.door.as_fd(), PollFlags::POLLIN)], time) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// A pause that cannot be ended goes on, and its timer with it.
     fn resume(&self) {
         if self.pause.is_on() {
@@ -226,15 +202,15 @@ impl<L: Socket> Entry<L> {
         }
     }
 
-    /// Takes its own socket out of the kernel's group and refuses whoever still comes; a shared one it leaves to
-    /// others.
+    /// Nobody waits any more: it is not looked at again, and perhaps shut, which takes it out of the kernel's group and
+    /// refuses whoever still comes.
     fn leave(&self) {
         if self.done.swap(true, Ordering::Relaxed) {
             return;
         }
         // Out of the loop's sight first: a socket that is shut stays readable.
         let unwatched = self.pause.stop(&self.poller, &self.door);
-        let shut = unwatched.and_then(|()| if self.is_shared { Ok(None) } else { door::shut(&self.door) });
+        let shut = unwatched.and_then(|()| if self.shuts() { door::shut(&self.door) } else { Ok(None) });
         if let Err(error) = shut {
             log::warn!(target: TARGET, "shutting the listening socket: {error}");
         }
@@ -245,12 +221,16 @@ impl<L: Socket> Entry<L> {
         }
     }
 
+    fn shuts(&self) -> bool {
+        !self.is_shared && (self.is_removed.load(Ordering::Relaxed) || self.control.word.shuts())
+    }
+
     /// Until something is ready. Each thread that waits here is woken in turn, not all of them at once.
     fn wait(&self) -> io::Result<()> {
         let paused = self.pause.is_on();
         // The bell rings for the program's own loop, or in a drain until all of these threads have left, which a pause
         // puts off. It must go on, so it cannot be waited for here.
-        let ready = if self.control.waits_for_the_program() || paused && self.control.seat().is_draining() {
+        let ready = if self.control.waits_for_the_program() || paused && self.control.drains() {
             let events = if paused { PollFlags::empty() } else { PollFlags::POLLIN };
             poll(&mut [PollFd::new(self.door.as_fd(), events)], MEANWHILE).map(drop)
         } else {

@@ -57,8 +57,9 @@ impl Listener {
     /// ENFILE, ENOBUFS, ENOMEM) connections stay in the queue: it says `WouldBlock`, warns in the log, at most once a
     /// minute, and makes the loop turn and try again 50 ms later.
     ///
-    /// Once the worker drains and no connection waits any more, the socket is shut: later clients are refused by it, or
-    /// go to other workers.
+    /// Once the worker drains and no connection waits any more, it takes no more: where the worker has or gets a
+    /// replacement, later clients are that one's; otherwise the socket is shut, and they are refused or go to other
+    /// workers.
     ///
     /// **Errors**: `WouldBlock` when none waits, and for ever once shut. `NotConnected` in another process than the one
     /// that called [`Worker::listen`](crate::Worker::listen).
@@ -107,10 +108,11 @@ impl Listener {
     /// The price: connections are not counted, a shortage of descriptors is the program's to handle, and the socket
     /// does not wake the loop for the master, so register the [`Worker`](crate::Worker) in it as well. The master keeps
     /// its duplicate: a replacement still finds the queue, and closing the socket does not end it while this worker
-    /// lives. Draining does: it is shut when a turn of the loop finds its queue empty, after 100 ms in any case, and
-    /// `accept` on it then fails with `InvalidInput`. It is non-blocking and must stay so, for the next worker has it
-    /// too. The channel to the master stays open until the process ends, also if the `Worker` is dropped; it does not
-    /// survive an exec, and 100 ms after one the master shuts the socket.
+    /// lives. Draining does, when a turn of the loop finds its queue empty, after 100 ms in any case: it is left to the
+    /// replacement, or shut if there is none, and `accept` on it then fails with `InvalidInput`.
+    /// [`is_drained`](crate::Worker::is_drained) tells of either. It is non-blocking and must stay so, for the next
+    /// worker has it too. The channel to the master stays open until the process ends, also if the `Worker` is dropped;
+    /// it does not survive an exec, and 100 ms after one the master shuts the socket.
     ///
     /// **Errors**: no descriptor is left for the duplicate that is kept for the drain; as [`accept`](Self::accept) in
     /// another process.
@@ -128,7 +130,7 @@ impl Listener {
     ///     poll.registry().register(&mut worker, Token(1), Interest::READABLE)?;
     ///     loop {
     ///         worker.poll(&mut poll, &mut events, None)?;
-    ///         let draining = worker.is_draining();
+    ///         let last_turn = worker.is_drained();
     ///         loop {
     ///             match listener.accept() {
     ///                 Ok((connection, _peer)) => {
@@ -136,8 +138,8 @@ impl Listener {
     ///                     drop(connection); // … serve it …
     ///                     row.closed();
     ///                 }
+    ///                 Err(_) if last_turn => return Ok(()), // nobody else comes
     ///                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-    ///                 Err(_) if draining => return Ok(()), // it was shut: nobody else comes
     ///                 Err(error) => return Err(error),
     ///             }
     ///         }

@@ -15,6 +15,7 @@ cases!("custody":
     panic_loses_nobody_in_the_queue,
     error_loses_nobody_in_the_queue,
     return_loses_nobody_in_the_queue,
+    sigterm_to_a_worker_loses_nobody,
     every_address_is_inherited,
     given_up_at_back_off,
     given_up_when_nobody_follows,
@@ -98,6 +99,24 @@ fn hundred_clients_of_the_only_worker(bench: &Bench) {
     }
     assert_eq!(run.logged("gives up"), 0);
     stop(run);
+}
+
+/// The socket is its replacement's, with whoever waits there: in every kind of loop.
+fn sigterm_to_a_worker_loses_nobody(bench: &Bench) {
+    for worker in ["serve", "managed told", "threads", "bare"] {
+        let mut run = bench.start(&format!("cluster mode=run listen=@:0 worker={worker}"));
+        let address = run.ready();
+        run.expect_once("exited with code 0");
+        run.signal_to(run.all("ready")[0].get("pid"), Signal::SIGTERM);
+        while run.all("ready").len() < 2 {
+            bench.ask(address, "who");
+            run.pass(Duration::ZERO);
+        }
+        assert_eq!(run.fact("exit").how(), "code 0, own", "{worker}");
+        bench.ask(address, "who");
+        assert_eq!(run.logged("shut"), 0, "{worker}");
+        stop(run);
+    }
 }
 
 fn every_address_is_inherited(bench: &Bench) {

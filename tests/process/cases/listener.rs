@@ -106,7 +106,7 @@ fn bare_socket_is_drained(bench: &Bench) {
     // Both were there before the worker could look.
     busy.ask("who");
     waiting.ask("who");
-    run.fact("shut");
+    assert_eq!(run.fact("left").rest(), "InvalidInput", "shut");
     run.end_with(0);
     assert!(TcpStream::connect(address).is_err());
 }
@@ -122,7 +122,7 @@ fn bare_socket_survives_its_worker(bench: &Bench) {
     run.fact_of("ready", 2);
     waiting.ask("who");
     run.signal(Signal::SIGTERM);
-    run.fact("shut");
+    assert_eq!(run.fact("left").rest(), "InvalidInput", "shut");
     run.end_with(0);
 }
 
