@@ -93,10 +93,10 @@ fn drained_keeps_the_channel_open(bench: &Bench) {
     run.fact("drained");
     run.tell("stop");
     run.tell("workers");
-    assert_eq!(run.fact("workers").rest(), "0:1:Draining");
-    assert_eq!(run.all("disconnect").len(), 0);
+    assert!(run.fact("workers").rest().contains("0:1:Draining"));
+    assert!(run.all("disconnect").iter().all(|gone| gone.get::<u64>("id") != 1));
     is_answered(client);
-    assert_eq!(run.fact("exit").how(), "code 0, asked");
+    run.fact_of("exit", 1);
     run.end_with(0);
 }
 
