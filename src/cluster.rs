@@ -5,7 +5,7 @@ mod rollout;
 use std::{process::ExitCode, thread::available_parallelism, time::Duration};
 
 use crate::{
-    config::{Backoff, Intensity, Listen, ReadyWhen, Restart, Settings, Wanted, resolve},
+    config::{Backoff, Balance, Intensity, Listen, ReadyWhen, Restart, Settings, Wanted, resolve},
     error::{Error, Kind, Result},
     event::Event,
     id::Slot,
@@ -100,6 +100,12 @@ impl Cluster {
     /// ```
     pub fn keep_listeners(mut self, keep: bool) -> Self {
         self.settings.keep_listeners = keep;
+        self
+    }
+
+    /// Which worker gets a new connection; default [`Balance::Auto`].
+    pub fn balance(mut self, how: Balance) -> Self {
+        self.settings.balance = how;
         self
     }
 

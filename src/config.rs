@@ -70,3 +70,30 @@ pub enum ReadyWhen {
     /// When it says so.
     Told,
 }
+
+/// Which worker gets a new connection.
+///
+/// ```no_run
+/// use mio_cluster::{Balance, Cluster};
+///
+/// # fn main() -> Result<(), mio_cluster::Error> {
+/// // The kernel's own choice and nothing else, also while a worker leaves.
+/// Cluster::new().listen("127.0.0.1:8000").balance(Balance::Kernel).run(|mut worker| worker.listen().map(drop))
+/// # }
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Balance {
+    /// The kernel spreads connections over all workers by a hash; while a worker leaves for good, it gets none. The
+    /// default.
+    ///
+    /// That takes no privilege, but a system call that a seccomp filter may forbid, and the master's duplicates
+    /// ([`Cluster::keep_listeners`](crate::Cluster::keep_listeners)), and no other program that listens at the same
+    /// address ([`Event::Stranger`](crate::Event::Stranger)). Where it is not possible one line in the log says so, and
+    /// all is as with `Kernel`.
+    #[default]
+    Auto,
+    /// The kernel spreads connections over all workers by a hash. One that leaves gets its share to the last moment,
+    /// and a client that connects at that moment may be reset.
+    Kernel,
+}

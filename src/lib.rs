@@ -97,7 +97,7 @@
 //!
 //! **Feature `json`**, off by default: `Message::json` and `Message::parse` for messages that are values of serde.
 //!
-//! **Logs** go through the `log` crate, targets `mio_cluster::master` and `mio_cluster::worker`; without a logger only
+//! **Logs** go through the `log` crate, targets `mio_cluster::master`, `worker` and `steering`; without a logger only
 //! what ends a process is printed. **Linux 5.10** or newer.
 
 // The source reads from the bottom up, floor by floor; each module imports only from those above it in this list.
@@ -121,6 +121,7 @@ mod net;
 mod pollable;
 mod role;
 mod scoreboard;
+mod steering;
 mod sys;
 
 // F3: between the processes.
@@ -143,7 +144,7 @@ pub mod docs;
 pub use mio;
 
 pub use cluster::Cluster;
-pub use config::{Listen, ReadyWhen, Restart, Rollout};
+pub use config::{Balance, Listen, ReadyWhen, Restart, Rollout};
 pub use error::{Error, Result};
 pub use event::{
     Address, Cause, Event, ExitStatus, Message, RolloutResult, Shutdown, State, WorkerEvent, WorkerInfo, WorkerRef,

@@ -6,10 +6,10 @@ use std::{
 };
 
 use mio_cluster::{
-    Address, Cause, Closed, Closes, Cluster, Deadline, DoorStats, Error, Event, ExitStatus, Io, Key, Layer, Listen,
-    Listener, Mailbox, Master, Message, Posted, ReadyWhen, RequestId, Restart, Row, Scoreboard, Serve, Shutdown,
-    Signal, Slot, SourceId, State, TimerId, Totals, Turn, UnixListener, Worker, WorkerEvent, WorkerHandle, WorkerId,
-    WorkerInfo, WorkerRef, WorkerStats, mio::event::Source,
+    Address, Balance, Cause, Closed, Closes, Cluster, Deadline, DoorStats, Error, Event, ExitStatus, Io, Key, Layer,
+    Listen, Listener, Mailbox, Master, Message, Posted, ReadyWhen, RequestId, Restart, Row, Scoreboard, Serve,
+    Shutdown, Signal, Slot, SourceId, State, TimerId, Totals, Turn, UnixListener, Worker, WorkerEvent, WorkerHandle,
+    WorkerId, WorkerInfo, WorkerRef, WorkerStats, mio::event::Source,
 };
 
 /// `T` in the position of `&T` finds the inherent constant if the bound holds, the trait's otherwise.
@@ -33,6 +33,7 @@ macro_rules! holds {
 fn values_may_go_anywhere() {
     fn anywhere<T: Send + Sync + 'static>() {}
     anywhere::<Address>();
+    anywhere::<Balance>();
     anywhere::<Cause>();
     anywhere::<Closed>();
     anywhere::<Closes>();

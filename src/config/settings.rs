@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ReadyWhen, Restart, Rollout};
+use super::{Balance, ReadyWhen, Restart, Rollout};
 
 /// The rules of a cluster; every value has passed [`Settings::problems`].
 #[derive(Clone, Debug)]
@@ -11,6 +11,7 @@ pub(crate) struct Settings {
     pub(crate) max_workers: Option<usize>,
     pub(crate) manual: bool,
     pub(crate) keep_listeners: bool,
+    pub(crate) balance: Balance,
     pub(crate) restart: Restart,
     pub(crate) no_restart_on: Vec<i32>,
     pub(crate) backoff: Backoff,
@@ -48,6 +49,7 @@ impl Settings {
             max_workers: None,
             manual: false,
             keep_listeners: true,
+            balance: Balance::Auto,
             restart: Restart::Always,
             no_restart_on: Vec::new(),
             backoff: Backoff { first: BACKOFF_FIRST, most: BACKOFF_MOST },

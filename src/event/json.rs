@@ -50,6 +50,9 @@ impl Event {
             Event::RolloutEnded { id, result } => {
                 line.raw("id", id).text("result", result.word()).reason(result);
             }
+            Event::Stranger { address } => {
+                line.text("address", &address.to_string());
+            }
             Event::Stopping(how) => {
                 line.text("how", how.word());
             }
@@ -73,6 +76,7 @@ impl Event {
             Event::Backoff { .. } => "backoff",
             Event::RolloutStarted(_) => "rollout_started",
             Event::RolloutEnded { .. } => "rollout_ended",
+            Event::Stranger { .. } => "stranger",
             Event::Stopping(_) => "stopping",
         }
     }
@@ -205,6 +209,8 @@ mod tests {
             exit.to_json(),
             r#"{"event":"exit","slot":0,"id":1,"pid":4242,"code":null,"signal":9,"cause":"own","uptime_ms":1234}"#
         );
+        let stranger = Event::Stranger { address: address.clone() };
+        assert_eq!(stranger.to_json(), r#"{"event":"stranger","address":"127.0.0.1:8000"}"#);
         let all = Event::AllReady { pid: 7, addresses: vec![address], workers: 2 };
         assert_eq!(all.to_json(), r#"{"event":"all_ready","pid":7,"addresses":["127.0.0.1:8000"],"workers":2}"#);
     }

@@ -131,6 +131,13 @@ pub enum Event {
         /// What.
         result: RolloutResult,
     },
+    /// Another program, of the same user, listens at this address as well (with SO_REUSEPORT; nothing else is let in)
+    /// and takes a share of the connections. Told once per address; what it means for workers that leave:
+    /// [`Balance::Auto`](crate::Balance::Auto).
+    Stranger {
+        /// Where.
+        address: Address,
+    },
     /// The cluster stops; no worker is forked any more.
     Stopping(Shutdown),
 }

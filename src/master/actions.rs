@@ -31,6 +31,7 @@ impl Master {
             match action {
                 Action::Spawn { slot, id } => self.spawn(now, slot, id),
                 Action::Part { slot, id } => self.part(now, slot, id),
+                Action::Stay { slot } => self.custody.steer_back(slot),
                 Action::Ask { id, within, leave } => self.ask(now, id, within, leave),
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Shut { slot, address, why } => self.shut(slot, address, why),
@@ -39,6 +40,9 @@ impl Master {
                 Action::Emit(event) => self.emit(now, event),
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
+        }
+        for place in self.custody.strangers() {
+            self.emit(now, Event::Stranger { address: self.ports.address_at(place) });
         }
         self.set_alarm(now)
     }
@@ -163,9 +167,9 @@ impl Master {
         }
     }
 
-    /// Newcomers cannot be led past a worker yet.
-    fn part(&mut self, now: Instant, _slot: Slot, id: WorkerId) {
-        self.supervisor.handle_parted(now, id, false);
+    fn part(&mut self, now: Instant, slot: Slot, id: WorkerId) {
+        let steered = self.custody.steer_away(slot);
+        self.supervisor.handle_parted(now, id, steered);
     }
 
     fn ask(&mut self, now: Instant, id: WorkerId, within: Duration, leave: Leave) {

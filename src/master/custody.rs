@@ -3,53 +3,94 @@
 //! A socket whose process dies stays open through its duplicate, and with it the clients in its queue; a replacement
 //! that is forked meanwhile inherits the descriptor and goes on where its predecessor ended. When to give a door up is
 //! decided by the [supervisor](crate::supervisor).
+//!
+//! All joins and leaves of the kernel's groups happen here, so this is also where new connections are
+//! [steered](crate::steering).
 
-use std::{collections::BTreeMap, io, mem};
+use std::{io, mem};
 
 use crate::{
+    config::{Balance, Bind},
+    error::Result,
     id::Slot,
     net::door,
+    steering::{Doors, Steering},
     sys::{owned::Owned, queue},
 };
 
 /// By slot and by the place of the address in the builder's order.
 pub(super) struct Custody {
-    doors: BTreeMap<(Slot, usize), Owned>,
+    doors: Doors,
     /// False: workers keep their sockets to themselves.
     on: bool,
+    steering: Steering,
 }
 
 impl Custody {
-    pub(super) fn new(on: bool) -> Self {
-        Self { doors: BTreeMap::new(), on }
+    pub(super) fn new(on: bool, balance: Balance) -> Self {
+        Self { doors: Doors::new(), on, steering: Steering::new(balance, on) }
     }
 
     pub(super) fn is_on(&self) -> bool {
         self.on
     }
 
-    pub(super) fn held(&self, slot: Slot, address: usize) -> Option<&Owned> {
-        self.doors.get(&(slot, address))
-    }
-
-    /// In place of the one that was held there. If that is another socket, which the worker has given up, it is shut:
-    /// a copy in some other process would keep it open for clients that nobody accepts. Result as of `give_up`.
-    pub(super) fn keep(&mut self, slot: Slot, address: usize, door: Owned) -> io::Result<Option<u32>> {
-        let another = self.held(slot, address).is_some_and(|held| !door::is_same(held, &door));
-        let shut = if another { self.give_up(slot, address) } else { Ok(None) };
-        self.doors.insert((slot, address), door);
-        shut
+    /// Checks the socket, opens it for connections and keeps it, in place of the one that was held there. If that is
+    /// another socket, which the worker has given up, it is shut: a copy in some other process would keep it open for
+    /// clients that nobody accepts. Result as of `give_up`.
+    ///
+    /// **Errors**: those of [`door::admit`]; nothing has changed.
+    pub(super) fn admit(
+        &mut self,
+        bind: &Bind,
+        slot: Slot,
+        address: usize,
+        door: Owned,
+    ) -> Result<io::Result<Option<u32>>> {
+        self.steering.before_join(&self.doors, address);
+        let joined = door::admit(bind, &door, self.doors.get(&(slot, address)))?;
+        if let Some(at) = bind.ip().filter(|_| joined) {
+            self.steering.joined(&self.doors, slot, address, at, &door);
+        }
+        let another = self.doors.get(&(slot, address)).is_some_and(|held| !door::is_same(held, &door));
+        let held = self.doors.insert((slot, address), door);
+        self.steering.after_join(&self.doors, address);
+        Ok(held.filter(|_| another).map_or(Ok(None), |held| self.shut(slot, address, &held)))
     }
 
     /// Shuts the door for all who have it, the kernel included, and tells how many clients waited behind it; they are
     /// reset. `None`: it was shut before, or never held.
     pub(super) fn give_up(&mut self, slot: Slot, address: usize) -> io::Result<Option<u32>> {
-        self.doors.remove(&(slot, address)).map_or(Ok(None), |door| door::shut(&door))
+        self.doors.remove(&(slot, address)).map_or(Ok(None), |door| self.shut(slot, address, &door))
+    }
+
+    fn shut(&mut self, slot: Slot, address: usize, door: &Owned) -> io::Result<Option<u32>> {
+        self.steering.before_leave(&self.doors, slot, address, door);
+        let shut = door::shut(door);
+        self.steering.left(&self.doors, slot, address, door);
+        shut
+    }
+
+    /// True: from now on no newcomer gets to the doors of this slot, and there is another one at each of its addresses.
+    /// False: it has none, or that is not possible; nothing has changed.
+    pub(super) fn steer_away(&mut self, slot: Slot) -> bool {
+        self.steering.steer_away(&self.doors, slot)
+    }
+
+    /// As before `steer_away`. A slot without doors is steered away no more, in any case.
+    pub(super) fn steer_back(&mut self, slot: Slot) {
+        self.steering.steer_back(&self.doors, slot);
+    }
+
+    /// The addresses at which somebody else was found to listen; each once. Cheap if nobody has joined.
+    pub(super) fn strangers(&mut self) -> Vec<usize> {
+        self.steering.strangers(&self.doors)
     }
 
     /// Those that nobody waits behind are shut; true if there are others. Whoever knocks between the look and the deed is
     /// reset, which takes a microsecond or two.
     pub(super) fn give_up_idle(&mut self) -> bool {
+        self.steering.end();
         let idle = |door: &Owned| queue::waiting(door).is_ok_and(|waiting| waiting == 0);
         // What cannot be shut is closed along with the value.
         self.doors.retain(|_, door| !idle(door) || door::shut(door).is_err());
@@ -70,6 +111,7 @@ impl Custody {
 
     /// The end: nobody is let in any more. Tells how many clients waited behind each door.
     pub(super) fn give_up_all(&mut self) -> Vec<(Slot, u32)> {
+        self.steering.end();
         // What cannot be shut is closed along with the value.
         let shut = |((slot, _), door)| Some((slot, door::shut(&door).ok()??));
         mem::take(&mut self.doors).into_iter().filter_map(shut).collect()

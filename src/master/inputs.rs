@@ -11,7 +11,6 @@ use crate::{
     error::Result,
     event::{Event, ExitStatus},
     id::WorkerId,
-    net::door,
     supervisor::Surrender,
     sys::owned::Owned,
     wire::Frame,
@@ -149,9 +148,8 @@ impl Master {
             return self.garbled(id, "a socket of its own for an address that all share");
         }
         let Some(socket) = descriptors.pop() else { return self.garbled(id, "a listen request without its socket") };
-        match door::admit(bind, &socket, self.custody.held(slot, address)) {
-            Ok(()) => {
-                let shut = self.custody.keep(slot, address, Owned::new(socket));
+        match self.custody.admit(bind, slot, address, Owned::new(socket)) {
+            Ok(shut) => {
                 self.gave_up(slot, address, Surrender::Replaced, shut);
                 self.supervisor.handle_listening(now, id, address);
                 self.answer(id, &Frame::Granted { address: index });

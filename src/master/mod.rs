@@ -143,15 +143,15 @@ impl Master {
         let report = Report::new(now, &settings, signals.is_some());
         report.started(&settings, ports.addresses());
         role::become_master();
-        let (process, drain_timeout, keep) = (std::process::id(), settings.drain_timeout, settings.keep_listeners);
-        let rollout = settings.rollout;
+        let (process, drain_timeout, rollout) = (std::process::id(), settings.drain_timeout, settings.rollout);
+        let custody = Custody::new(settings.keep_listeners, settings.balance);
         let mut master = Self {
             supervisor: Supervisor::new(settings, process, ports.addresses().to_vec(), seed()),
             crew: Crew::new(),
             reactor,
             signals,
             ports,
-            custody: Custody::new(keep),
+            custody,
             seats,
             buffer: Buffer::default(),
             events: Queue::default(),

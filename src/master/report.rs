@@ -74,6 +74,8 @@ impl Report {
                 let (all, on) = (count(*workers, "worker"), on(addresses));
                 log::info!(target: TARGET, "all ready after {took:.1?}: {all}{on}");
             }
+            // What it means is said where it was found.
+            Event::Stranger { .. } => {}
             Event::Message { .. } | Event::Reply { .. } | Event::Writable(_) => {}
             Event::Disconnect(worker) => log::debug!(target: TARGET, "{worker} has closed its channel"),
             Event::Exit { worker, status, cause, uptime } => self.exit(worker, *status, *cause, *uptime),

@@ -48,10 +48,11 @@ pub(crate) fn bind(bind: &Bind, owner: u32) -> Result<Owned> {
 }
 
 /// In the master: checks that the socket is what a worker should hand over, then opens it for connections. `held`: what
-/// the master has for the same slot and address; only that may listen already, in the hands of a replacement.
+/// the master has for the same slot and address; only that may listen already, in the hands of a replacement. True: it
+/// did not, and has joined the kernel's group now, as its last.
 ///
 /// **Errors**: it is another kind of socket, at another address, listening already, or without SO_REUSEPORT.
-pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Result<()> {
+pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Result<bool> {
     let socket = SockRef::from(&door);
     let wrong = |what: &str| Error::new(Kind::InvalidConfig, format!("the socket for {} {what}", bind.at));
     let step = |source: io::Error| Error::system(format!("examining the socket for {}", bind.at), source);
@@ -69,8 +70,8 @@ pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Resul
     // The last owner may have made it a blocking one, and that is shared by all duplicates.
     socket.set_nonblocking(true).map_err(step)?;
     match (socket.is_listener().map_err(step)?, held) {
-        (false, _) => open(bind, &door),
-        (true, Some(held)) if is_same(held, &door) => Ok(()),
+        (false, _) => open(bind, &door).map(|()| true),
+        (true, Some(held)) if is_same(held, &door) => Ok(false),
         (true, _) => Err(wrong("listens already")),
     }
 }
@@ -136,7 +137,8 @@ mod tests {
         SockRef::from(&door).set_reuse_port(false).unwrap();
         assert!(reason(&door).contains("without SO_REUSEPORT"));
         SockRef::from(&door).set_reuse_port(true).unwrap();
-        admit(mine, &door, None).unwrap();
+        assert!(admit(mine, &door, None).unwrap());
+        assert!(!admit(mine, &door, Some(&door)).unwrap());
         assert!(reason(&door).contains("listens already"));
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(reason(&file).contains("examining the socket"));

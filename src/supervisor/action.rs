@@ -16,6 +16,8 @@ pub(crate) enum Action {
     Spawn { slot: Slot, id: WorkerId },
     /// Lead newcomers past the doors of this slot, which is left for good; answered by `handle_parted`.
     Part { slot: Slot, id: WorkerId },
+    /// Newcomers may come to this slot again.
+    Stay { slot: Slot },
     /// Ask a worker to drain; answered by `handle_deaf` if it cannot hear.
     Ask { id: WorkerId, within: Duration, leave: Leave },
     /// Send a signal.

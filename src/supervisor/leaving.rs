@@ -86,6 +86,13 @@ impl Supervisor {
         }
     }
 
+    /// It need not leave after all, and has not been told yet.
+    pub(super) fn stay(&mut self, now: Instant, index: usize, cause: Cause) {
+        if self.posts[index].holder_mut().is_some_and(|holder| holder.stays(now, cause)) {
+            self.actions.push_back(Action::Stay { slot: Slot::from_index(index) });
+        }
+    }
+
     /// Nobody else accepts at its sockets.
     pub(super) fn ask_to_end(&mut self, now: Instant, id: WorkerId) {
         self.ask(now, id, self.settings.drain_timeout, Leave::Shut, Cause::Asked);

@@ -147,6 +147,17 @@ impl Process {
         news
     }
 
+    /// The reason is gone before it was asked. True if it goes on as one that is ready.
+    pub(super) fn stays(&mut self, now: Instant, reason: Cause) -> bool {
+        let is_told = !matches!(self.phase, Phase::Parting { .. });
+        if is_told || self.cause != Some(reason) || self.ready_since.is_none() {
+            return false;
+        }
+        self.cause = None;
+        self.enter(now, Phase::Ready);
+        true
+    }
+
     /// It is asked to leave. True if that is news.
     pub(super) fn leave(&mut self, now: Instant, deadline: Instant, cause: Cause) -> bool {
         match self.phase {

@@ -164,7 +164,10 @@ impl Supervisor {
     /// The rollout ends here: successors that have not taken over are taken back.
     pub(super) fn abort(&mut self, now: Instant, index: usize, why: String) {
         let Some(running) = self.rollouts.running.take() else { return };
-        running.steps.iter().for_each(|step| self.discard_successor(now, step.index));
+        for step in &running.steps {
+            self.discard_successor(now, step.index);
+            self.stay(now, step.index, Cause::Rollout);
+        }
         let why = Error::new(Kind::System, format!("slot {index}: {why}"));
         let result = RolloutResult::Aborted { slot: Some(Slot::from_index(index)), why };
         self.emit(Event::RolloutEnded { id: running.id, result });

@@ -37,6 +37,7 @@ impl Supervisor {
             Action::Emit(event) => Some(event),
             Action::Spawn { .. }
             | Action::Part { .. }
+            | Action::Stay { .. }
             | Action::Ask { .. }
             | Action::Signal { .. }
             | Action::Shut { .. }

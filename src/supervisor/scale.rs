@@ -43,6 +43,7 @@ impl Supervisor {
 
     /// A slot whose worker is not to be restarted stays as it is.
     fn fill(&mut self, now: Instant, index: usize) {
+        self.stay(now, index, Cause::Scaled);
         if matches!(self.posts[index].state, PostState::Vacant) {
             let id = self.take_id();
             let delay = self.posts[index].pace.remaining(now);

@@ -97,7 +97,8 @@ impl Supervisor {
                 withdrawn.push(*id);
                 false
             }
-            Action::Part { .. } | Action::Ask { .. } | Action::Signal { .. } | Action::Shut { .. } => true,
+            Action::Part { .. } | Action::Stay { .. } | Action::Ask { .. } | Action::Signal { .. } => true,
+            Action::Shut { .. } => true,
             Action::Refuse | Action::Sweep | Action::Emit(_) | Action::Finish(_) => true,
         });
         // Before the workers are told: each of them looks into a shared queue for the last time, and nobody may join it then.

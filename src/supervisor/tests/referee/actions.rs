@@ -99,6 +99,7 @@ impl Referee {
             Event::Ready(worker) => self.said(worker, Said::Ready),
             Event::Message { worker, .. } => self.said(worker, Said::Message),
             Event::Reply { .. } | Event::Writable(_) => Err("nobody has sent anything".to_owned()),
+            Event::Stranger { .. } => Err("the supervisor knows no sockets".to_owned()),
             Event::Disconnect(worker) => self.said(worker, Said::Disconnect),
             Event::Exit { worker, status, cause, uptime } => {
                 self.said(worker, Said::Exit { status: *status, cause: *cause })?;
