@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use mio_cluster::{Cluster, Event, Listen, Worker, WorkerExit, WorkerRef};
+use mio_cluster::{Balance, Cluster, Event, Listen, Worker, WorkerExit, WorkerRef};
 
 #[derive(Args)]
 pub(crate) struct ServerOptions {
@@ -20,7 +20,7 @@ pub(crate) struct ServerOptions {
     /// Serve in this process, without workers: for debuggers and profilers; Ctrl-C ends it at once
     #[arg(long, conflicts_with_all = ["workers", "pin"])]
     single: bool,
-    /// How new connections are spread over the workers: auto or kernel
+    /// Which worker gets a new connection: auto (the kernel's choice, but none that leaves) or kernel
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = balance)]
     balance: Balance,
     /// Bind each worker to a CPU of its own
@@ -34,22 +34,12 @@ pub(crate) struct ServerOptions {
     json: bool,
 }
 
-#[derive(Clone, Copy)]
-enum Balance {
-    Auto,
-    Kernel,
-}
-
 impl ServerOptions {
     /// Runs the cluster until it is stopped and says how it went, in the log and as the exit code.
     pub(crate) fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> ExitCode {
-        match self.balance {
-            Balance::Auto => log::debug!("balance auto: this version leaves it to the kernel's hash"),
-            Balance::Kernel => {}
-        }
         let deferred = Duration::from_secs(self.defer_accept.unwrap_or(0));
         let listen = self.listen.into_iter().map(|address| Listen::from(address).defer_accept(deferred));
-        let mut cluster = listen.fold(Cluster::new(), Cluster::listen).pin_workers(self.pin);
+        let mut cluster = listen.fold(Cluster::new(), Cluster::listen).pin_workers(self.pin).balance(self.balance);
         if let Some(workers) = self.workers {
             cluster = cluster.workers(workers);
         }
