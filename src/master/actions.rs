@@ -178,6 +178,7 @@ impl Master {
             return self.supervisor.handle_deaf(now, id);
         }
         let leaving = child.seat().is_draining();
+        let knows = leaving || child.leaves;
         child.seat().drain();
         let sent = if child.is_stuck() { Ok(()) } else { child.send(&Frame::Drain { within, leave }, &[]) };
         match sent {
@@ -188,9 +189,9 @@ impl Master {
                     self.signal(id, Signal::TERM, Why::Stuck);
                 }
             }
-            // It knows from somebody else, a TERM to the group for one, and has closed its channel: it is on its way
-            // out, and a TERM from here would cut that short.
-            Err(_) if leaving => {}
+            // It knows by itself, or from a TERM to the group for one, and has closed its channel: it is on its way out,
+            // and a TERM from here would cut that short.
+            Err(_) if knows => {}
             Err(error) => {
                 log::debug!(target: TARGET, "asking worker {id}: {error}");
                 self.supervisor.handle_deaf(now, id);

@@ -30,6 +30,8 @@ pub(super) struct Child {
     pub(super) awaits_room: bool,
     /// It has sent something that is no frame; said once.
     pub(super) garbles: bool,
+    /// It has said that it leaves.
+    pub(super) leaves: bool,
     /// What it has yet to be told of addresses.
     pub(super) news: VecDeque<News>,
 }
@@ -44,6 +46,7 @@ impl Child {
             channel: Some(channel),
             awaits_room: false,
             garbles: false,
+            leaves: false,
             news: VecDeque::new(),
         }
     }

@@ -110,7 +110,12 @@ impl Master {
             }
             Frame::Listen { address } => self.open(now, id, address, descriptors),
             Frame::Ready => self.supervisor.handle_ready(now, id),
-            Frame::Leaving => self.supervisor.handle_leaving(now, id),
+            Frame::Leaving => {
+                if let Some(child) = self.crew.get_mut(&id) {
+                    child.leaves = true;
+                }
+                self.supervisor.handle_leaving(now, id);
+            }
             Frame::Opened { address } => self.opened(now, id, address),
             Frame::Closed { address } => {
                 if self.crew.get(&id).is_some_and(|child| child.seat().is_draining()) {

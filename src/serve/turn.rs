@@ -156,7 +156,8 @@ impl Turn<'_> {
         self.hub.voice.say(self.hub.clock.ns, Purpose::Reply(to), message.into())
     }
 
-    /// "I am leaving", see [`Worker::disconnect`]: the worker drains, and `serve` returns after that.
+    /// "I am leaving", see [`Worker::disconnect`]: the worker goes on until the master asks it to drain, then drains,
+    /// and `serve` returns after that.
     ///
     /// **Errors**: the master is gone.
     pub fn disconnect(&self) -> Result<()> {

@@ -57,9 +57,10 @@ impl WorkerHandle {
         }
     }
 
-    /// As [`Worker::disconnect`](crate::Worker::disconnect): the worker drains. Its
+    /// As [`Worker::disconnect`](crate::Worker::disconnect): the worker is to drain. A standalone one's
     /// [`is_draining`](crate::Worker::is_draining) is true when this returns, and a loop that sleeps in a `Poll` with
-    /// the worker or a listener of it is woken. A forked worker's master is told.
+    /// the worker or a listener of it is woken. A forked one's master is told, which leads clients elsewhere first, and
+    /// wakes the loop as soon as that is done.
     ///
     /// It asks and does not wait; join the worker's thread to know that it has left.
     ///

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{bell, boot::TARGET, control::Control, link::Link};
+use super::{
+    bell,
+    boot::TARGET,
+    control::Control,
+    link::{Link, Peer},
+};
 use crate::{
     error::Result,
     event::WorkerEvent,
@@ -51,17 +56,20 @@ impl Control {
         self.seat().is_draining() && self.word.awaited().is_none()
     }
 
-    /// "I am leaving", from any thread: tells the master, and the loop, even if it sleeps.
+    /// "I am leaving", from any thread. The master asks for the drain when nobody new comes any more; without one the
+    /// drain begins at once, and the loop is told, even if it sleeps.
     pub(super) fn disconnect(&self) -> Result<()> {
         self.check_process()?;
         let mut link = self.link();
-        self.tell(&mut link, &Frame::Leaving)?;
-        self.word.give(Leave::Shut);
-        // First: a listener on another thread looks into its queue for the last time once the seat drains.
-        link.refuse();
-        self.seat().drain();
-        self.note_drain(&mut link);
+        // First, or the master would not ask but end it.
         self.seat().hears();
+        self.tell(&mut link, &Frame::Leaving)?;
+        if let Peer::Nobody { .. } = link.peer {
+            // First: a listener on another thread looks into its queue for the last time once the seat drains.
+            link.refuse();
+            self.seat().drain();
+            self.note_drain(&mut link);
+        }
         Ok(())
     }
 

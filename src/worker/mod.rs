@@ -341,8 +341,10 @@ impl Worker {
         Row::new(self.control.seat().share())
     }
 
-    /// "I am leaving": counts as asked, so no replacement is forked. Afterwards [`is_draining`](Self::is_draining) is
-    /// true; finish and return. For other threads there is [`handle`](Self::handle).
+    /// "I am leaving": counts as asked, so no replacement is forked. Go on as before: the master sees to it that nobody
+    /// new comes to this worker, then asks it to drain ([`is_draining`](Self::is_draining) is true from then on, within
+    /// about a second), and no client is refused for it. Without a master it is true at once. A worker that has nothing
+    /// to finish may also return right away. For other threads there is [`handle`](Self::handle).
     ///
     /// **Errors**: the master is gone.
     pub fn disconnect(&mut self) -> Result<()> {
