@@ -89,6 +89,7 @@ fn drained_resolves_when_the_worker_is_disconnected(bench: &Bench) {
 fn drained_keeps_the_channel_open(bench: &Bench) {
     let mut run = bench.start("cluster listen=@:0 worker=tokio_serves");
     let client = in_flight(bench, &mut run);
+    run.expect("exited with code 0");
     run.signal_to(run.all("ready")[0].get("pid"), Signal::SIGTERM);
     run.fact("drained");
     run.tell("stop");
