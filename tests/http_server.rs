@@ -8,6 +8,8 @@ mod answer;
 mod body;
 #[path = "../examples/http_server/date.rs"]
 mod date;
+#[path = "../examples/http_server/greeting.rs"]
+mod greeting;
 #[path = "../examples/http_server/options.rs"]
 mod options;
 #[path = "../examples/http_server/request.rs"]

@@ -21,6 +21,8 @@ pub(crate) trait Host {
     /// The peer takes its answers more slowly than it asks: answer no more until this is false.
     fn is_full(&self) -> bool;
     fn is_draining(&self) -> bool;
+    /// What `/` answers.
+    fn greeting(&self) -> &'static [u8];
     fn worker(&self) -> impl Display;
     fn pid(&self) -> u32;
     /// A request is answered.
@@ -72,7 +74,7 @@ fn parts<'a>(answer: &Answer, content: &'a [u8], host: &impl Host, room: &'a mut
     let ok = |body: &'a [u8]| (Kind::Text, Body::Bytes(body));
     let other = |status, fields, body: &'a [u8]| (Kind::Other(status, fields), Body::Bytes(body));
     match *answer {
-        Answer::Hello => ok(b"Hello, World!"),
+        Answer::Hello => ok(host.greeting()),
         Answer::Cluster => ok(text(room, format_args!("Running on worker with id ==> {}", host.worker()))),
         Answer::Pid => ok(text(room, format_args!("{}", host.pid()))),
         Answer::Sleep(ms) => ok(text(room, format_args!("slept {ms} ms"))),

@@ -10,11 +10,14 @@
 //! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout key.pem -out cert.pem
 //! ```
 //!
+//! `--greeting-file FILE` answers `/` with what is in the file. SIGHUP reads it again and replaces the workers, one after
+//! the other: new configuration without a lost request. A file that cannot be read changes nothing.
+//!
 //! `--single` instead of `--workers` serves in the process itself, for a debugger or a profiler.
 //!
 //! | path | answers |
 //! |---|---|
-//! | `/` | `Hello, World!` |
+//! | `/` | `Hello, World!`, or what is in the file of `--greeting-file` |
 //! | `/cluster` | `Running on worker with id ==> N` |
 //! | `/pid` | the worker's process id |
 //! | `/sleep/MS` | after MS milliseconds, in which the worker does nothing else (at most 60 000) |
@@ -29,6 +32,7 @@
 mod answer;
 mod body;
 mod date;
+mod greeting;
 mod options;
 mod request;
 mod routes;

@@ -7,6 +7,7 @@ use mio_cluster::Serve;
 use rustls::ServerConfig;
 
 use crate::{
+    greeting::Greeting,
     service::Http,
     support,
     tls::{self, Tls},
@@ -29,6 +30,9 @@ pub(crate) struct Options {
     /// Look for events for so long before sleeping; takes a whole CPU per worker
     #[arg(long, value_name = "MICROS", default_value_t = 0)]
     busy_poll: u64,
+    /// Answer `/` with the content of this file; SIGHUP reads it again
+    #[arg(long, value_name = "FILE")]
+    greeting_file: Option<PathBuf>,
     /// Speak TLS: a certificate with the chain to its issuer, and its key, as PEM files
     #[arg(long, num_args = 2, value_names = ["CERT", "KEY"])]
     tls: Option<Vec<PathBuf>>,
@@ -44,10 +48,21 @@ impl Options {
                 return ExitCode::from(2);
             }
         };
-        self.server.run(move |worker| match tls {
-            Some(config) => worker.serve_with(serve, Tls::new(config, Http::new())),
-            None => worker.serve_with(serve, Http::new()),
-        })
+        let greeting = match Greeting::new(self.greeting_file) {
+            Ok(greeting) => greeting,
+            Err(error) => {
+                log::error!("--greeting-file {error}");
+                return ExitCode::from(2);
+            }
+        };
+        let again = greeting.clone();
+        self.server.run_reloading(
+            move || again.read(),
+            move |worker| match tls {
+                Some(config) => worker.serve_with(serve, Tls::new(config, Http::new(greeting.text()))),
+                None => worker.serve_with(serve, Http::new(greeting.text())),
+            },
+        )
     }
 
     fn serve(&self) -> Serve {

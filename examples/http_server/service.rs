@@ -16,11 +16,12 @@ use crate::{
 
 pub(crate) struct Http {
     date: Date,
+    greeting: &'static [u8],
 }
 
 impl Http {
-    pub(crate) fn new() -> Self {
-        Self { date: Date::new() }
+    pub(crate) fn new(greeting: &'static [u8]) -> Self {
+        Self { date: Date::new(), greeting }
     }
 
     /// Lets the session do something, and then what it wants.
@@ -31,7 +32,7 @@ impl Http {
         work: impl FnOnce(&mut Session, &mut Here<'_, '_>) -> (T, Next),
     ) -> T {
         self.date.turn(io.now(), SystemTime::now);
-        let (result, next) = work(session, &mut Here { io, date: &self.date });
+        let (result, next) = work(session, &mut Here { io, date: &self.date, greeting: self.greeting });
         io.set_in_request(session.is_in_body());
         match next {
             Next::Input => {}
@@ -82,6 +83,7 @@ impl Service for Http {
 struct Here<'a, 'b> {
     io: &'a mut Io<'b>,
     date: &'a Date,
+    greeting: &'static [u8],
 }
 
 impl Host for Here<'_, '_> {
@@ -99,6 +101,10 @@ impl Host for Here<'_, '_> {
 
     fn is_draining(&self) -> bool {
         self.io.is_draining()
+    }
+
+    fn greeting(&self) -> &'static [u8] {
+        self.greeting
     }
 
     fn worker(&self) -> impl Display {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use mio_cluster::{Balance, Cluster, Event, Listen, Worker, WorkerExit, WorkerRef};
+use mio_cluster::{Balance, Cluster, Event, Listen, Rollout, Worker, WorkerExit, WorkerRef};
 
 #[derive(Args)]
 pub(crate) struct ServerOptions {
@@ -23,6 +23,12 @@ pub(crate) struct ServerOptions {
     /// Which worker gets a new connection: auto (the kernel's choice, but none that leaves) or kernel
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = balance)]
     balance: Balance,
+    /// Rollouts (SIGHUP): workers that are replaced at the same time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    surge: usize,
+    /// Rollouts: how long a new worker has to be ready before the old one leaves
+    #[arg(long, value_name = "MILLIS", default_value_t = 1000)]
+    settle: u64,
     /// Bind each worker to a CPU of its own
     #[arg(long)]
     pin: bool,
@@ -37,9 +43,20 @@ pub(crate) struct ServerOptions {
 impl ServerOptions {
     /// Runs the cluster until it is stopped and says how it went, in the log and as the exit code.
     pub(crate) fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> ExitCode {
+        self.run_reloading(|| Ok(()), worker)
+    }
+
+    /// As `run`; SIGHUP calls `reload` first.
+    pub(crate) fn run_reloading<R: WorkerExit>(
+        self,
+        reload: impl FnMut() -> Result<(), String> + 'static,
+        worker: impl FnOnce(Worker) -> R + 'static,
+    ) -> ExitCode {
         let deferred = Duration::from_secs(self.defer_accept.unwrap_or(0));
         let listen = self.listen.into_iter().map(|address| Listen::from(address).defer_accept(deferred));
         let mut cluster = listen.fold(Cluster::new(), Cluster::listen).pin_workers(self.pin).balance(self.balance);
+        let plan = Rollout::new().surge(self.surge).settle(Duration::from_millis(self.settle));
+        cluster = cluster.rollout(plan).on_reload(reload);
         if let Some(workers) = self.workers {
             cluster = cluster.workers(workers);
         }

@@ -109,6 +109,9 @@ impl Report {
         match result {
             RolloutResult::Done => log::info!(target: TARGET, "rollout {id}: done after {took:.1?}"),
             RolloutResult::Superseded | RolloutResult::Stopped => log::info!(target: TARGET, "rollout {id}: {result}"),
+            RolloutResult::Aborted { slot: None, .. } => {
+                log::warn!(target: TARGET, "rollout {id}: {result}; no worker was touched");
+            }
             RolloutResult::Aborted { .. } => {
                 log::warn!(target: TARGET, "rollout {id}: {result}; the workers that were not replaced serve on");
             }

@@ -102,6 +102,10 @@ impl Host for Fixed {
         self.is_draining
     }
 
+    fn greeting(&self) -> &'static [u8] {
+        b"Hello, World!"
+    }
+
     fn worker(&self) -> impl Display {
         7
     }

@@ -21,7 +21,7 @@ impl Server {
     fn start(options: Serve) -> Self {
         let worker = Cluster::new().listen("127.0.0.1:0").standalone().unwrap();
         let (address, handle) = (worker.addresses()[0].socket_addr().unwrap(), worker.handle());
-        Self { address, handle, thread: thread::spawn(move || worker.serve_with(options, Http::new())) }
+        Self { address, handle, thread: thread::spawn(move || worker.serve_with(options, Http::new(b"Hello, World!"))) }
     }
 
     fn client(&self) -> TcpStream {
