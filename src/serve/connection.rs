@@ -57,6 +57,8 @@ pub(super) struct Head {
     pub(super) since: u64,
     /// Of the service, likewise; `NEVER` if none is set.
     pub(super) own_deadline: u64,
+    /// How long it may stay in a drain, likewise; `None`: for the usual grace.
+    pub(super) stays: Option<u64>,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -134,6 +136,7 @@ impl Head {
             waits: Waits::For(Deadline::FirstByte),
             since: now,
             own_deadline: NEVER,
+            stays: None,
         }
     }
 

@@ -52,7 +52,10 @@ impl Limits {
             Waits::Service | Waits::For(Deadline::Drain | Deadline::Own) => (NEVER, Due::Linger),
         };
         let drain = match draining_since {
-            Some(start) if head.is_idle() => start.max(head.since).saturating_add(self.grace),
+            Some(start) if head.is_idle() => match head.stays {
+                Some(time) => start.saturating_add(time),
+                None => start.max(head.since).saturating_add(self.grace),
+            },
             Some(_) | None => NEVER,
         };
         let own = match head.phase {
@@ -64,10 +67,13 @@ impl Limits {
     }
 }
 
-/// Never early: the millisecond in which a time begins does not count.
 fn ms(limit: Option<Duration>) -> u64 {
-    let whole = |limit: Duration| u64::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER);
-    limit.map_or(NEVER, |limit| whole(limit).saturating_add(1))
+    limit.map_or(NEVER, whole_ms)
+}
+
+/// Never early: the millisecond in which a time begins does not count.
+pub(super) fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER).saturating_add(1)
 }
 
 /// How long a peer may take to close after its last answer: some round trips.

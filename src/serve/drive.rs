@@ -335,8 +335,8 @@ impl Head {
         let anew = match waits {
             Waits::For(Deadline::Write) => moved.sent,
             Waits::For(Deadline::Request) => moved.consumed && self.in_request == 0,
-            // What a service sends of its own accord does not put off the end of a drain.
-            Waits::For(Deadline::Idle) => moved.received || (moved.sent && !is_draining),
+            // What a service sends of its own accord does not put off the end of a drain, which is fixed for some.
+            Waits::For(Deadline::Idle) => moved.received || (moved.sent && !(is_draining && self.stays.is_none())),
             Waits::For(Deadline::FirstByte | Deadline::Drain | Deadline::Own) | Waits::Linger | Waits::Service => false,
         };
         if anew || waits != self.waits {

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     connection::{Cause, Head, NEVER},
+    deadlines::whole_ms,
     mailbox::{Mailbox, Posted},
     table::Key,
     turn::{Hub, Turn},
@@ -152,6 +153,44 @@ impl Io<'_> {
     /// one, `None` takes it back.
     pub fn set_deadline(&mut self, after: Option<Duration>) {
         self.head.own_deadline = after.map_or(NEVER, |after| self.hub.clock.after(after).min(NEVER - 1));
+    }
+
+    /// For a connection that lives long, a WebSocket or a stream of events: how long it may stay when the worker is to
+    /// leave, from the beginning of the drain, instead of [`Serve::drain_grace`](crate::Serve::drain_grace) from when
+    /// it was last idle; `None` takes it back. At any time, in [`Service::draining`](crate::Service::draining) too,
+    /// which is the place to tell the peer. When the time has passed and the connection is not in the middle of
+    /// something, it is closed after `timed_out` with [`Deadline::Drain`](crate::Deadline::Drain), and its
+    /// [`Closed`](crate::Closed) says `Drained`; until then it goes on as before.
+    ///
+    /// The whole worker has a deadline, too, which must be longer:
+    /// [`Cluster::linger_timeout`](crate::Cluster::linger_timeout) when a successor has taken its place, else
+    /// [`Cluster::drain_timeout`](crate::Cluster::drain_timeout), 30 s unless they are set.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use mio_cluster::{Io, Service};
+    ///
+    /// /// Everybody hears from it now and then, for hours.
+    /// struct News;
+    ///
+    /// impl Service for News {
+    ///     type Conn = ();
+    ///
+    ///     fn opened(&mut self, io: &mut Io<'_>) {
+    ///         io.set_drain_deadline(Some(Duration::from_secs(20)));
+    ///     }
+    ///
+    ///     fn received(&mut self, _conn: &mut (), _io: &mut Io<'_>, input: &[u8]) -> usize {
+    ///         input.len()
+    ///     }
+    ///
+    ///     fn draining(&mut self, _conn: &mut (), io: &mut Io<'_>) {
+    ///         io.write(b"please connect again within 20 s\n");
+    ///     }
+    /// }
+    /// ```
+    pub fn set_drain_deadline(&mut self, after: Option<Duration>) {
+        self.head.stays = after.map(whole_ms);
     }
 
     /// Whether the worker is to leave: then this answer should be the connection's last.

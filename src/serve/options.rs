@@ -84,7 +84,8 @@ impl Serve {
         self
     }
 
-    /// How long idle connections are kept in a drain, for a request that may be on its way already; default 1 s.
+    /// How long idle connections are kept in a drain, for a request that may be on its way already; default 1 s. Those
+    /// that live long have a [deadline of their own](crate::Io::set_drain_deadline).
     pub fn drain_grace(mut self, grace: Duration) -> Self {
         self.drain_grace = grace;
         self

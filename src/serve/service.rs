@@ -133,7 +133,8 @@ pub trait Service: Sized {
     /// [`Serve::drain_grace`](crate::Serve::drain_grace) for another request, and is closed after that.
     ///
     /// In a drain only what the peer sends is a sign of life: a connection to which something is sent again and again,
-    /// a subscriber's say, is closed like an idle one. Say goodbye to it here.
+    /// a subscriber's say, is closed like an idle one. Say goodbye to it here; one that is to stay longer has a
+    /// [deadline of its own](Io::set_drain_deadline).
     fn draining(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = (conn, io);
     }
@@ -174,8 +175,8 @@ pub enum Deadline {
     Idle,
     /// That the peer takes its answers, see [`Serve::write_timeout`](crate::Serve::write_timeout).
     Write,
-    /// Another request while the worker is to leave, see [`Serve::drain_grace`](crate::Serve::drain_grace): the
-    /// connection is closed after this, in any case.
+    /// Another request while the worker is to leave, see [`Serve::drain_grace`](crate::Serve::drain_grace) and
+    /// [`Io::set_drain_deadline`]: the connection is closed after this, in any case.
     Drain,
     /// What [`Io::set_deadline`] was set for.
     Own,

@@ -18,6 +18,7 @@ mod held;
 mod input;
 mod late;
 mod layered;
+mod lives_long;
 mod obedient;
 mod order;
 mod pressure;
