@@ -6,12 +6,13 @@
 //! cargo run --example chat -- --workers 4
 //! ```
 //!
-//! Try `nc 127.0.0.1 8000` in several terminals; the first line that each of them says is its name.
+//! Try `nc 127.0.0.1 8000` in several terminals; the first line that each of them says is its name. After a `kill -HUP`
+//! of the master new workers serve whoever comes; those who are there are told, and have some seconds to come again.
 
 #[path = "support/master.rs"]
 mod support;
 
-use std::{collections::HashSet, process::ExitCode, sync::Arc};
+use std::{collections::HashSet, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use mio_cluster::{Closed, Event, Io, Key, Posted, Result, Serve, Service, Turn, WorkerEvent};
@@ -21,17 +22,21 @@ use mio_cluster::{Closed, Event, Io, Key, Posted, Result, Serve, Service, Turn, 
 struct Options {
     #[command(flatten)]
     server: support::MasterOptions,
+    /// Seconds that clients may stay with a worker that leaves
+    #[arg(long, default_value_t = 5)]
+    stay: u64,
 }
 
 fn main() -> ExitCode {
-    let Options { server } = Options::parse();
-    support::main(|| master(server))
+    let Options { server, stay } = Options::parse();
+    support::main(|| master(server, Duration::from_secs(stay)))
 }
 
-fn master(mut options: support::MasterOptions) -> Result<()> {
+fn master(mut options: support::MasterOptions, stay: Duration) -> Result<()> {
     // Somebody who only listens is welcome.
     let patient = Serve::new().first_byte_timeout(None).idle_timeout(None);
-    let mut master = options.cluster().start(|worker| worker.serve_with(patient, Chat::default()))?;
+    let chat = Chat { clients: HashSet::new(), stay };
+    let mut master = options.cluster().start(|worker| worker.serve_with(patient, chat))?;
     while let Some(event) = master.wait(None)? {
         options.report(&event);
         if let Event::Message { message, .. } = event {
@@ -44,9 +49,9 @@ fn master(mut options: support::MasterOptions) -> Result<()> {
 }
 
 /// A worker's part: the clients that it has.
-#[derive(Default)]
 struct Chat {
     clients: HashSet<Key>,
+    stay: Duration,
 }
 
 struct Client {
@@ -60,6 +65,7 @@ impl Service for Chat {
 
     fn opened(&mut self, io: &mut Io<'_>) -> Client {
         self.clients.insert(io.key());
+        io.set_drain_deadline(Some(self.stay));
         io.write(b"Your name?\n");
         Client { key: io.key(), name: None }
     }
@@ -91,6 +97,10 @@ impl Service for Chat {
         if let Ok(line) = line.downcast::<Arc<[u8]>>() {
             io.write(&line);
         }
+    }
+
+    fn draining(&mut self, _client: &mut Client, io: &mut Io<'_>) {
+        io.write(format!("(this worker leaves, please come again within {:?})\n", self.stay).as_bytes());
     }
 
     fn closed(&mut self, client: Client, _turn: &mut Turn<'_>, _why: Closed) {

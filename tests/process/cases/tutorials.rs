@@ -16,6 +16,7 @@ cases!("tutorials":
     request_counter_counts_every_request,
     request_counter_goes_on_after_a_worker_has_died,
     chat_reaches_the_clients_of_all_workers,
+    chat_lets_its_clients_stay_through_a_restart,
     fd_passing_brings_each_room_to_its_worker,
     fd_passing_serves_also_while_a_worker_is_missing,
 );
@@ -152,6 +153,29 @@ fn chat_reaches_the_clients_of_all_workers(bench: &Bench) {
     }
     drop(clients);
     stops(run);
+}
+
+/// With a worker that leaves, which is told of what those say who have come since.
+fn chat_lets_its_clients_stay_through_a_restart(bench: &Bench) {
+    let mut run = bench.example("chat --listen @:0 --workers 1 --stay 3 --json");
+    let at = run.ready();
+    let mut old = bench.connect(at);
+    old.hear().unwrap();
+    assert_eq!(old.ask("Ann"), "Ann is here");
+    run.signal(Signal::SIGHUP);
+    run.fact("rollout_ended");
+    assert_eq!(old.hear().unwrap(), "(this worker leaves, please come again within 3s)");
+    let mut new = bench.connect(at);
+    new.hear().unwrap();
+    assert_eq!(new.ask("Bob"), "Bob is here");
+    assert_eq!(old.hear().unwrap(), "Bob is here");
+    assert_eq!(old.ask("again"), "Ann: again");
+    assert_eq!(new.hear().unwrap(), "Ann: again");
+    old.closed();
+    run.signal(Signal::SIGTERM);
+    new.hear().unwrap();
+    drop(new);
+    run.end_with(0);
 }
 
 fn fd_passing_brings_each_room_to_its_worker(bench: &Bench) {
