@@ -107,6 +107,12 @@ impl Reader {
         if self.partial.is_empty() {
             return self.complete_head(input);
         }
+        // A head that comes in small pieces is not parsed with each of them.
+        if !input.contains(&b'\n') && self.partial.len() + input.len() <= LONGEST_HEAD {
+            self.partial.extend_from_slice(input);
+            *input = &[];
+            return Ok(None);
+        }
         let before = self.partial.len();
         let mut head = std::mem::take(&mut self.partial);
         head.extend_from_slice(input);

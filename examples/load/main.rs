@@ -42,8 +42,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Logs only what is wrong: the output is the report.
+/// Logs when the load is under way, and what is wrong: the output is the report.
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,load=info")).init();
     master::run(&options::Options::parse())
 }

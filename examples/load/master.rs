@@ -1,6 +1,7 @@
 //! The master: starts the workers together, adds up what they tell, shows how it stands, and says how it went.
 
 use std::{
+    collections::HashSet,
     io::{self, IsTerminal, Write},
     process::ExitCode,
     time::{Duration, Instant},
@@ -50,7 +51,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn load(plan: &Plan, watch: &mut Watch, target: &str) -> Result<(), Error> {
     let mut master = start(plan)?;
-    let mut silent = plan.workers;
+    let mut heard = HashSet::new();
     while let Some(event) = master.wait(None)? {
         if matches!(event, Event::AllReady { .. }) {
             watch.go(&mut master);
@@ -58,12 +59,10 @@ fn load(plan: &Plan, watch: &mut Watch, target: &str) -> Result<(), Error> {
         let Event::Message { worker, message } = event else { continue };
         let tally = Tally::decode(&message.bytes);
         watch.add(tally.unwrap_or_else(|| panic!("{worker} says what only another version understands")));
-        if silent > 0 {
-            silent -= 1;
-            if silent == 0 {
-                let (connections, workers) = (plan.connections + plan.idle, plan.workers);
-                watch.say(&format!("load: {connections} connections to {target}, {workers} workers\n"));
-            }
+        // From now on a script may do to the server what it is about.
+        if heard.insert(worker.id) && heard.len() == plan.workers {
+            watch.clear_line();
+            log::info!("under way: {} connections to {target}", plan.connections + plan.idle);
         }
     }
     Ok(())

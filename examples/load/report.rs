@@ -37,7 +37,10 @@ impl Report<'_> {
     pub(crate) fn json(&self) -> String {
         let tally = self.tally;
         let mut json = Json::object();
-        json.text("target", self.target).number("workers", self.workers as u64).float("seconds", seconds(tally));
+        json.text("event", "report")
+            .text("target", self.target)
+            .number("workers", self.workers as u64)
+            .float("seconds", seconds(tally));
         json.boolean("complete", self.complete).boolean("passed", self.passed()).number("errors", self.errors());
         json.float("requests_per_second", self.per_second(tally.load.ok + tally.load.wrong()));
         json.float("bytes_per_second", self.per_second(tally.load.bytes));
