@@ -68,6 +68,8 @@ impl Master {
         match forked {
             Ok((pid, Some(child))) => {
                 self.crew.insert(id, child);
+                // If the slot was left, it is no more.
+                self.custody.steer_back(slot);
                 self.supervisor.handle_spawned(now, id, pid);
             }
             Ok((pid, None)) => {
