@@ -53,8 +53,6 @@ pub(crate) type Doors = BTreeMap<(Slot, usize), Owned>;
 pub(crate) struct Steering {
     /// False: not wanted, not possible, or the system refuses.
     on: bool,
-    /// Why it is not possible; said when it is needed for the first time.
-    excuse: Option<&'static str>,
     /// By the place of the address.
     groups: BTreeMap<usize, Group>,
     away: BTreeSet<Slot>,
@@ -89,12 +87,15 @@ struct Member {
 impl Steering {
     /// `custody`: the master makes all sockets join and leave.
     pub(crate) fn new(balance: Balance, custody: bool) -> Self {
-        let (on, excuse) = match balance {
-            Balance::Auto if custody => (true, None),
-            Balance::Auto => (false, Some("the master keeps no listeners")),
-            Balance::Kernel => (false, None),
+        let on = match balance {
+            Balance::Auto if !custody => {
+                log::info!(target: TARGET, "without keep_listeners {UNSTEERED}");
+                false
+            }
+            Balance::Auto => true,
+            Balance::Kernel => false,
         };
-        Self { on, excuse, groups: BTreeMap::new(), away: BTreeSet::new(), found: Vec::new() }
+        Self { on, groups: BTreeMap::new(), away: BTreeSet::new(), found: Vec::new() }
     }
 
     /// Call this right before a socket begins to listen at this address.
@@ -156,9 +157,6 @@ impl Steering {
     /// True: from now on the kernel gives no connection to the sockets of this slot, and there is another one at each
     /// of its addresses. False: it has none, or that is not possible; nothing has changed.
     pub(crate) fn steer_away(&mut self, doors: &Doors, slot: Slot) -> bool {
-        if let Some(excuse) = self.excuse.take() {
-            log::info!(target: TARGET, "{excuse}: {UNSTEERED}");
-        }
         let own = doors.keys().filter(|(holder, _)| self.on && *holder == slot);
         let addresses: Vec<usize> = own.map(|(_, address)| *address).collect();
         if addresses.is_empty() || !addresses.iter().all(|address| self.can_do_without(doors, slot, *address)) {
