@@ -27,6 +27,7 @@ mod serve;
 mod side_by_side;
 mod signals;
 mod standalone;
+mod steering;
 mod stop;
 mod tls;
 mod tutorials;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Case> {
         ports::CASES,
         restarts::CASES,
         custody::CASES,
+        steering::CASES,
         listener::CASES,
         endings::CASES,
         stop::CASES,
