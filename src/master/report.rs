@@ -22,6 +22,8 @@ pub(super) struct Report {
     all_ready: bool,
     stopping: Option<Instant>,
     rolling: Option<Instant>,
+    /// The last rollout that was said to wait.
+    waiting: Option<RolloutId>,
     /// Slots whose fork fails, and the last reason that was logged.
     failing: HashSet<Slot>,
     last_failure: String,
@@ -40,6 +42,7 @@ impl Report {
             all_ready,
             stopping,
             rolling: None,
+            waiting: None,
             failing,
             last_failure: String::new(),
             deaf_said: false,
@@ -102,6 +105,14 @@ impl Report {
                 }
             }
         }
+    }
+
+    /// Said once per rollout.
+    pub(super) fn rollout_waits(&mut self, waits: Option<(RolloutId, usize)>) {
+        let Some((id, lingering)) = waits.filter(|(id, _)| self.waiting != Some(*id)) else { return };
+        self.waiting = Some(id);
+        let lingering = count(lingering, "replaced worker");
+        log::info!(target: TARGET, "rollout {id}: waits, {lingering} may finish first (max_lingering)");
     }
 
     fn rolled(&mut self, now: Instant, id: RolloutId, result: &RolloutResult) {

@@ -158,15 +158,19 @@ impl Process {
         true
     }
 
-    /// It is asked to leave. True if that is news.
+    /// It is asked to leave. True if that is news; if not, it may have less time from now on.
     pub(super) fn leave(&mut self, now: Instant, deadline: Instant, cause: Cause) -> bool {
-        match self.phase {
+        match &mut self.phase {
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => {
                 self.cause.get_or_insert(cause);
                 self.enter(now, Phase::Asked { deadline });
                 true
             }
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+            Phase::Asked { deadline: earlier } => {
+                *earlier = deadline.min(*earlier);
+                false
+            }
+            Phase::Terminated { .. } | Phase::Killed => false,
         }
     }
 

@@ -128,6 +128,15 @@ impl Supervisor {
         proved.chain(self.rollouts.look_at).min()
     }
 
+    /// It goes on when old workers that have a successor have ended: so many there are.
+    pub(crate) fn rollout_waits(&self) -> Option<(RolloutId, usize)> {
+        let running = self.rollouts.running.as_ref()?;
+        let lingering = self.former();
+        let waits =
+            running.steps.is_empty() && lingering >= self.may_linger() && self.old(running, Old::Serves).is_some();
+        waits.then_some((running.id, lingering))
+    }
+
     /// Something happened that may let it go on, maybe after the turn's own look.
     pub(super) fn rollout_goes_on(&mut self, now: Instant) {
         if self.rollouts.running.is_some() || self.rollouts.next.is_some() {
