@@ -8,6 +8,8 @@ mod answer;
 mod arrivals;
 #[path = "../examples/load/client.rs"]
 mod client;
+#[path = "../examples/load/connection.rs"]
+mod connection;
 #[path = "../examples/load/failure.rs"]
 mod failure;
 #[path = "../examples/load/json.rs"]
@@ -18,6 +20,8 @@ mod options;
 mod plan;
 #[path = "../examples/load/report.rs"]
 mod report;
+#[path = "../examples/load/socket.rs"]
+mod socket;
 #[path = "../examples/load/tally.rs"]
 mod tally;
 #[cfg(test)]

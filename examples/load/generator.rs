@@ -53,6 +53,12 @@ struct Slot {
     is_free: bool,
 }
 
+impl Slot {
+    fn has_deadline(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::has_deadline)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Running,
@@ -116,7 +122,7 @@ impl<'a> Generator<'a> {
             self.start(at, now);
             self.settle(at);
         }
-        if self.left == Some(0) {
+        if self.left == Some(0) || self.is_deserted() {
             self.stop(now);
         }
         self.dispatch(now);
@@ -136,8 +142,13 @@ impl<'a> Generator<'a> {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        let unanswered = |slot: &Slot| slot.connection.as_ref().is_some_and(Connection::has_deadline);
-        self.stage == Stage::Closing && self.open == 0 && !self.slots.iter().any(unanswered)
+        self.stage == Stage::Closing && self.open == 0 && !self.slots.iter().any(Slot::has_deadline)
+    }
+
+    /// There were only idle connections, and all have ended.
+    fn is_deserted(&self) -> bool {
+        let is_gone = |slot: &Slot| slot.is_idle && slot.connection.is_none();
+        self.starting.is_empty() && self.slots.iter().all(is_gone)
     }
 
     fn wind_up(&mut self, now: Instant, since: Instant) {

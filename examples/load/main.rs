@@ -15,12 +15,14 @@
 //! | `--expect-status`, `--expect-body` | what a right answer is |
 //! | `--json`, `--max-errors N` | for scripts: the report, and the exit code 1 |
 //!
+//! Exit codes: 0, 1 (more errors than `--max-errors`, or the report is not complete) and 2 (bad usage).
+//!
 //! It is a cluster without an address: its workers make the load, each with a mio loop of its own, and send what they
 //! count to the master.
 //!
 //! What knows no sockets: `failure`, `answer`, `client` (one connection), `timers`, `arrivals`, `plan`, `tally`,
 //! `json`, `report`. On them: `socket`, `connection`, `generator`, `worker`; `options` and `master` begin and end it.
-//! Its tests are run by tests/load.rs.
+//! Its tests are run by tests/load.rs and, against servers that misbehave in each way, by tests/process.
 
 mod answer;
 mod arrivals;

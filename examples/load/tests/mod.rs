@@ -1,7 +1,8 @@
-//! The parts that know no sockets. What they do on sockets, against servers that misbehave: tests/process.
+//! The parts that know no sockets, and one connection. The whole, against servers that misbehave: tests/process.
 
 mod answers;
 mod clients;
 mod command_line;
+mod connections;
 mod counts;
 mod times;

@@ -16,6 +16,7 @@ mod forking;
 mod forks;
 mod harness;
 mod listener;
+mod load;
 mod master_killed;
 mod messages;
 mod place;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Case> {
         custody::CASES,
         steering::CASES,
         listener::CASES,
+        load::CASES,
         endings::CASES,
         stop::CASES,
         signals::CASES,
