@@ -76,6 +76,7 @@ fn start(plan: &Plan) -> Result<Master, Error> {
         .max_workers(plan.workers)
         .restart(Restart::Never)
         .signals(true)
+        .on_reload(|| Err("these workers are in the middle of a load, and have no successors".to_owned()))
         .drain_timeout(plan.timeout + MARGIN)
         .start(move |worker| worker::work(worker, &work))
 }

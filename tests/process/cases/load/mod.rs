@@ -36,6 +36,7 @@ cases!("load":
     a_stall_shows_in_the_open_loop,
     what_was_due_and_never_sent,
     interrupted,
+    not_replaced,
     exit_codes,
     a_worker_that_dies,
     who_answers,
@@ -265,6 +266,20 @@ fn interrupted(bench: &Bench) {
         assert_eq!((number(&report, "connections", "open"), number(&report, "requests", "open")), (0, 0));
         assert!(number(&report, "requests", "ok") > 0);
     }
+}
+
+/// SIGHUP means a rollout, and successors would have no load to make.
+fn not_replaced(bench: &Bench) {
+    let at = server(bench, usize::MAX, answering(OK));
+    let mut run = bench.example(&format!("load {at} --json --duration 1000 -c 4 -w 2"));
+    run.log("under way:");
+    run.signal(Signal::SIGHUP);
+    run.log("have no successors");
+    run.signal(Signal::SIGINT);
+    let report = run.fact("report");
+    run.end_with(0);
+    failed(&report, &[]);
+    assert_eq!(report.field("complete"), Some("true"));
 }
 
 fn exit_codes(bench: &Bench) {
