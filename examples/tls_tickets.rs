@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    server.run(move |worker| serve(worker, config, own_tickets))
+    server.run(|| Ok(()), move |worker| serve(worker, config, own_tickets))
 }
 
 fn serve(worker: Worker, mut config: ServerConfig, own_tickets: bool) -> Result<(), Box<dyn std::error::Error>> {

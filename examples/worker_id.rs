@@ -30,7 +30,7 @@ struct Options {
 
 fn main() -> ExitCode {
     support::start_log();
-    Options::parse().server.run(|worker| worker.serve(WorkerId))
+    Options::parse().server.run(|| Ok(()), |worker| worker.serve(WorkerId))
 }
 
 struct WorkerId;

@@ -56,7 +56,7 @@ impl Options {
             }
         };
         let again = greeting.clone();
-        self.server.run_reloading(
+        self.server.run(
             move || again.read(),
             move |worker| match tls {
                 Some(config) => worker.serve_with(serve, Tls::new(config, Http::new(greeting.text()))),

@@ -41,13 +41,9 @@ pub(crate) struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// Runs the cluster until it is stopped and says how it went, in the log and as the exit code.
-    pub(crate) fn run<R: WorkerExit>(self, worker: impl FnOnce(Worker) -> R + 'static) -> ExitCode {
-        self.run_reloading(|| Ok(()), worker)
-    }
-
-    /// As `run`; SIGHUP calls `reload` first.
-    pub(crate) fn run_reloading<R: WorkerExit>(
+    /// Runs the cluster until it is stopped and says how it went, in the log and as the exit code. SIGHUP calls `reload`
+    /// before it replaces the workers.
+    pub(crate) fn run<R: WorkerExit>(
         self,
         reload: impl FnMut() -> Result<(), String> + 'static,
         worker: impl FnOnce(Worker) -> R + 'static,

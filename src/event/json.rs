@@ -17,46 +17,30 @@ impl Event {
             | Event::Online(worker)
             | Event::Ready(worker)
             | Event::Writable(worker)
-            | Event::Disconnect(worker) => {
-                line.worker(worker);
+            | Event::Disconnect(worker) => line.worker(worker),
+            Event::Listening { worker, address } => line.worker(worker).text("address", &address.to_string()),
+            Event::Message { worker, message } => line.worker(worker).message(message),
+            Event::Exit { worker, status, cause, uptime } => {
+                line.worker(worker).status(*status).text("cause", cause.word()).raw("uptime_ms", uptime.as_millis())
             }
             Event::ForkFailed { slot, id, error } => {
-                line.raw("slot", slot).raw("id", id).text("error", &format!("{error:?}"));
-            }
-            Event::Listening { worker, address } => {
-                line.worker(worker).text("address", &address.to_string());
-            }
-            Event::Message { worker, message } => {
-                line.worker(worker).message(message);
-            }
-            Event::Reply { request, result: Ok(message) } => {
-                line.raw("request", request).message(message);
-            }
-            Event::Reply { request, result: Err(error) } => {
-                line.raw("request", request).text("error", &format!("{error:?}"));
-            }
-            Event::AllReady { pid, addresses, workers } => {
-                line.raw("pid", pid).addresses(addresses).raw("workers", workers);
-            }
-            Event::Exit { worker, status, cause, uptime } => {
-                line.worker(worker).status(*status).text("cause", cause.word()).raw("uptime_ms", uptime.as_millis());
+                line.raw("slot", slot).raw("id", id).text("error", &format!("{error:?}"))
             }
             Event::Backoff { slot, delay, deaths } => {
-                line.raw("slot", slot).raw("delay_ms", delay.as_millis()).raw("deaths", deaths);
+                line.raw("slot", slot).raw("delay_ms", delay.as_millis()).raw("deaths", deaths)
             }
-            Event::RolloutStarted(id) => {
-                line.raw("id", id);
+            Event::Reply { request, result: Ok(message) } => line.raw("request", request).message(message),
+            Event::Reply { request, result: Err(error) } => {
+                line.raw("request", request).text("error", &format!("{error:?}"))
             }
-            Event::RolloutEnded { id, result } => {
-                line.raw("id", id).text("result", result.word()).reason(result);
+            Event::AllReady { pid, addresses, workers } => {
+                line.raw("pid", pid).addresses(addresses).raw("workers", workers)
             }
-            Event::Stranger { address } => {
-                line.text("address", &address.to_string());
-            }
-            Event::Stopping(how) => {
-                line.text("how", how.word());
-            }
-        }
+            Event::RolloutStarted(id) => line.raw("id", id),
+            Event::RolloutEnded { id, result } => line.raw("id", id).text("result", result.word()).reason(result),
+            Event::Stranger { address } => line.text("address", &address.to_string()),
+            Event::Stopping(how) => line.text("how", how.word()),
+        };
         line.close()
     }
 

@@ -28,13 +28,13 @@ use std::{
 };
 
 use self::{
-    crew::Crew, custody::Custody, messages::Mail, queue::Queue, reactor::Reactor, report::Report, sacrifice::Sacrifice,
-    signals::Signals,
+    crew::Crew, custody::Custody, messages::Mail, queue::Queue, reactor::Reactor, report::Report, rollouts::Reload,
+    sacrifice::Sacrifice, signals::Signals,
 };
 use crate::{
     birth::Launch,
     channel::Buffer,
-    config::{Rollout, Settings, Wanted},
+    config::{Settings, Wanted},
     error::{Error, Kind, Result},
     event::{Address, Shutdown, WorkerInfo},
     id::{Signal, Slot, WorkerId},
@@ -94,9 +94,7 @@ pub struct Master {
     end: End,
     launch: Option<Launch>,
     before_fork: Option<BeforeFork>,
-    on_reload: Option<OnReload>,
-    /// What SIGHUP does.
-    rollout: Rollout,
+    reload: Reload,
     sacrifice: Sacrifice,
     /// When a fork was last refused because of threads, and how many ran.
     threads_seen: Option<(Instant, usize)>,
@@ -106,11 +104,10 @@ pub struct Master {
     not_send: PhantomData<*const ()>,
 }
 
+pub(crate) use self::rollouts::OnReload;
+
 /// The program's hook, called with the slot before each fork.
 pub(crate) type BeforeFork = Box<dyn FnMut(Slot)>;
-
-/// The program's hook, called before a rollout touches any worker.
-pub(crate) type OnReload = Box<dyn FnMut() -> std::result::Result<(), String>>;
 
 /// All that a master is made of.
 pub(crate) struct Plan {
@@ -136,8 +133,7 @@ impl Master {
         actions::only_thread("start")?;
         actions::kernel_suffices()?;
         let ports = Ports::claim(addresses)?;
-        let seats = Seats::new(settings.slots(), settings.processes(), ports.addresses());
-        let seats = seats.map_err(|error| Error::system("making the scoreboard", error))?;
+        let seats = seats(&settings, &ports)?;
         let reactor = Reactor::new()?;
         let signals = if signals { Some(Signals::own(&reactor)?) } else { None };
         let report = Report::new(now, &settings, signals.is_some());
@@ -161,8 +157,7 @@ impl Master {
             end: End::NotYet,
             launch: Some(launch),
             before_fork,
-            on_reload,
-            rollout,
+            reload: Reload::new(on_reload, rollout),
             sacrifice: Sacrifice::open(),
             threads_seen: None,
             drain_timeout,
@@ -293,6 +288,11 @@ impl AsFd for Master {
 }
 
 pollable!(Master);
+
+fn seats(settings: &Settings, ports: &Ports) -> Result<Seats> {
+    let seats = Seats::new(settings.slots(), settings.processes(), ports.addresses());
+    seats.map_err(|error| Error::system("making the scoreboard", error))
+}
 
 /// Different in every master, so that two clusters of one machine do not back off in step.
 fn seed() -> u64 {

@@ -90,7 +90,13 @@ impl Report {
                 log::info!(target: TARGET, "rollout {id}: {} to be replaced", count(live, "worker"));
             }
             Event::RolloutEnded { id, result } => self.rolled(now, *id, result),
-            Event::Stopping(Shutdown::Drain) => {
+            Event::Stopping(how) => self.stops(now, *how, live),
+        }
+    }
+
+    fn stops(&mut self, now: Instant, how: Shutdown, live: usize) {
+        match how {
+            Shutdown::Drain => {
                 self.stopping = Some(now);
                 let (all, within) = (count(live, "worker"), self.drain_timeout);
                 let again = if self.owns_signals { "; a second signal ends them at once" } else { "" };
@@ -98,7 +104,7 @@ impl Report {
                     log::info!(target: TARGET, "stopping: {all} may take {within:?} to finish{again}");
                 }
             }
-            Event::Stopping(Shutdown::Now) => {
+            Shutdown::Now => {
                 self.stopping.get_or_insert(now);
                 if live > 0 {
                     log::warn!(target: TARGET, "stopping at once: {} killed", count(live, "worker"));

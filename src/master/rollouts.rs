@@ -13,6 +13,32 @@ use crate::{
     last_words::panic_text,
 };
 
+/// What a rollout begins with.
+pub(super) struct Reload {
+    hook: Option<OnReload>,
+    /// What SIGHUP does.
+    plan: Rollout,
+}
+
+/// The program's hook, called before a rollout touches any worker.
+pub(crate) type OnReload = Box<dyn FnMut() -> std::result::Result<(), String>>;
+
+impl Reload {
+    pub(super) fn new(hook: Option<OnReload>, plan: Rollout) -> Self {
+        Self { hook, plan }
+    }
+
+    fn read(&mut self) -> std::result::Result<(), String> {
+        let Some(hook) = &mut self.hook else { return Ok(()) };
+        catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
+            let text = format!("it panicked: {}", panic_text(&*panic));
+            // Its destructor could panic in turn.
+            std::mem::forget(panic);
+            Err(text)
+        })
+    }
+}
+
 impl Master {
     /// Replaces all workers that there are now, slot by slot, each by a successor that is ready before it leaves (see
     /// [`Rollout`]). Returns at once; the result is [`Event::RolloutEnded`](crate::Event::RolloutEnded).
@@ -67,7 +93,7 @@ impl Master {
     }
 
     pub(super) fn roll_by_signal(&mut self, now: Instant, signal: Signal) {
-        if let Err(error) = self.begin_rollout(now, self.rollout) {
+        if let Err(error) = self.begin_rollout(now, self.reload.plan) {
             log::warn!(target: TARGET, "{signal} ignored: {error:#}");
         }
     }
@@ -82,19 +108,9 @@ impl Master {
     fn begin_rollout(&mut self, now: Instant, plan: Rollout) -> Result<RolloutId> {
         self.check_process()?;
         self.supervisor.may_roll(&plan)?;
-        Ok(match self.reload() {
+        Ok(match self.reload.read() {
             Ok(()) => self.supervisor.handle_rollout(now, plan),
             Err(why) => self.supervisor.handle_reload_failed(Error::new(Kind::System, format!("on_reload: {why}"))),
-        })
-    }
-
-    fn reload(&mut self) -> std::result::Result<(), String> {
-        let Some(hook) = &mut self.on_reload else { return Ok(()) };
-        catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
-            let text = format!("it panicked: {}", panic_text(&*panic));
-            // Its destructor could panic in turn.
-            std::mem::forget(panic);
-            Err(text)
         })
     }
 
