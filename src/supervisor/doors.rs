@@ -120,6 +120,7 @@ impl Supervisor {
     pub(crate) fn handle_listening(&mut self, now: Instant, id: WorkerId, address: usize) {
         let Some(index) = Some(id).filter(|_| self.is_there(address)).and_then(|id| self.hear(now, id)) else { return };
         self.posts[index].doors.open(address, id);
+        self.withdraw_shut(Slot::from_index(index), address);
         self.listens(now, id, address);
     }
 
@@ -167,6 +168,13 @@ impl Supervisor {
         self.shut_doors(index, why, |door| matches!(door, Door::Kept { until } if *until <= now));
         let overdue = |door: &Door| matches!(door, Door::Condemned { until, .. } if *until <= now);
         self.shut_doors(index, Surrender::Removed, overdue);
+    }
+
+    /// What was to be shut with this turn has just been replaced.
+    fn withdraw_shut(&mut self, opened: Slot, place: usize) {
+        self.actions.retain(
+            |action| !matches!(action, Action::Shut { slot, address, .. } if (*slot, *address) == (opened, place)),
+        );
     }
 
     fn shut_doors(&mut self, index: usize, why: Surrender, doomed: impl Fn(&Door) -> bool) {

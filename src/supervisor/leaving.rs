@@ -28,7 +28,7 @@ impl Supervisor {
         let deadline = now + self.settings.drain_timeout;
         let Some(index) = self.hear(now, id) else { return };
         let is_replaced = self.is_restarted(ExitStatus::from_wait_status(0)) && !self.settings.manual;
-        let running = matches!(self.course, Course::Running);
+        let running = matches!(self.course, Course::Running) && self.former() < self.may_linger();
         let Some(holder) = self.posts[index].holder_mut().filter(|holder| holder.worker.id == id) else { return };
         if !running || !is_replaced || !holder.retires(now, deadline) {
             return;
@@ -77,12 +77,12 @@ impl Supervisor {
     /// It leaves its slot for good, or before anybody takes its place.
     pub(super) fn part(&mut self, now: Instant, index: usize, id: WorkerId, cause: Cause) {
         let is_open = self.posts[index].doors.has_open(id) && matches!(self.course, Course::Running);
-        if !is_open {
-            return self.ask(now, id, self.settings.drain_timeout, Leave::Shut, cause);
-        }
-        let Some(process) = self.process_mut(id) else { return };
-        if process.part(now, now + ON_THEIR_WAY, cause) {
+        let Some(process) = self.process_mut(id).filter(|process| !process.is_leaving()) else { return };
+        if is_open {
+            process.part(now, now + ON_THEIR_WAY, cause);
             self.actions.push_back(Action::Part { slot: Slot::from_index(index), id });
+        } else {
+            self.ask(now, id, self.settings.drain_timeout, Leave::Shut, cause);
         }
     }
 

@@ -137,14 +137,10 @@ impl Process {
         }
     }
 
-    /// It is to leave for good, and is asked at `deadline`. True if that is news.
-    pub(super) fn part(&mut self, now: Instant, deadline: Instant, cause: Cause) -> bool {
-        let news = !self.is_leaving();
-        if news {
-            self.cause.get_or_insert(cause);
-            self.enter(now, Phase::Parting { deadline });
-        }
-        news
+    /// It is to leave, and is asked at `deadline`.
+    pub(super) fn part(&mut self, now: Instant, deadline: Instant, cause: Cause) {
+        self.cause.get_or_insert(cause);
+        self.enter(now, Phase::Parting { deadline });
     }
 
     /// The reason is gone before it was asked. True if it goes on as one that is ready.

@@ -360,13 +360,13 @@ impl Supervisor {
     }
 
     /// One generation, if nothing else is said.
-    fn may_linger(&self) -> usize {
+    pub(super) fn may_linger(&self) -> usize {
         let workers = if self.settings.manual { self.posts.len() } else { self.target };
         self.settings.max_lingering.unwrap_or(workers)
     }
 
     /// How many have left their slot to another one and are still there.
-    fn former(&self) -> usize {
+    pub(super) fn former(&self) -> usize {
         self.posts.iter().map(|post| post.former.len()).sum()
     }
 }

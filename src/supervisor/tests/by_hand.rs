@@ -39,6 +39,7 @@ pub(super) type Shut = (usize, usize, Surrender);
 
 struct Hands {
     forks: Forks,
+    steers: bool,
     did: Vec<Did>,
     shut: Vec<Shut>,
     refused_after: Option<usize>,
@@ -59,7 +60,7 @@ impl ByHand {
             settings,
             addresses,
             seed,
-            Hands { forks, did: Vec::new(), shut: Vec::new(), refused_after: None },
+            Hands { forks, steers: false, did: Vec::new(), shut: Vec::new(), refused_after: None },
         );
         rig.start().unwrap();
         Self { rig }
@@ -67,6 +68,12 @@ impl ByHand {
 
     pub(super) fn forks(&mut self, forks: Forks) -> &mut Self {
         self.rig.kernel.forks = forks;
+        self
+    }
+
+    /// Newcomers can be led past a worker; at first they cannot.
+    pub(super) fn steers(&mut self, steers: bool) -> &mut Self {
+        self.rig.kernel.steers = steers;
         self
     }
 
@@ -183,11 +190,13 @@ impl Kernel for Hands {
                     Forks::AreAwaited => {}
                 }
             }
+            Action::Part { id, .. } => return vec![Input::Parted(*id, self.steers)],
             Action::Ask { id, .. } => self.did.push(Did::Ask(id.as_u64())),
             Action::Signal { id, signal, .. } => self.did.push(Did::Signal(id.as_u64(), *signal)),
             Action::Shut { slot, address, why } => self.shut.push((slot.index(), *address, *why)),
             Action::Refuse => self.refused_after = Some(self.did.len()),
-            Action::Emit(_) | Action::Finish(_) => {}
+            Action::Sweep => return vec![Input::Swept(false)],
+            Action::Stay { .. } | Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
     }

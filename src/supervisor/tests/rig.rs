@@ -27,6 +27,10 @@ pub(super) enum Input {
     /// The worker sends a message.
     Said(WorkerId),
     Leaving(WorkerId),
+    /// It drains, though nobody has asked it.
+    Retires(WorkerId),
+    /// Newcomers are led past it, or they cannot be.
+    Parted(WorkerId, bool),
     Deaf(WorkerId),
     ChannelClosed(WorkerId),
     Exited(WorkerId, ExitStatus),
@@ -34,9 +38,25 @@ pub(super) enum Input {
     Drain(WorkerId),
     Kill(WorkerId, Signal),
     Stop(Shutdown, Option<Signal>),
+    /// Behind some doors somebody waits, or behind none.
+    Swept(bool),
     /// At the next place.
     AddressAdded,
     AddressRemoved(usize),
+}
+
+impl Input {
+    /// Of the program, or by a signal; the others are what happens.
+    pub(super) fn is_request(&self) -> bool {
+        match self {
+            Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => true,
+            Input::AddressAdded | Input::AddressRemoved(_) => true,
+            Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => false,
+            Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => false,
+            Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => false,
+            Input::Swept(_) => false,
+        }
+    }
 }
 
 /// What performs actions. Its answers are inputs of the same turn.
@@ -95,13 +115,7 @@ impl<K: Kernel> Rig<K> {
 
     /// Hands in one input; a request is performed before this returns, everything else with `settle`.
     pub(super) fn feed(&mut self, input: Input) -> Verdict {
-        let is_request = match input {
-            Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => true,
-            Input::AddressAdded | Input::AddressRemoved(_) => true,
-            Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => false,
-            Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => false,
-            Input::ChannelClosed(_) | Input::Exited(..) => false,
-        };
+        let is_request = input.is_request();
         if is_request {
             self.perform()?;
         }
@@ -170,6 +184,10 @@ impl<K: Kernel> Rig<K> {
 
     /// The answer, for `Fork` with the id.
     fn hand_in(&mut self, input: Input) -> Result<Option<WorkerId>, Error> {
+        if input.is_request() { self.request(input) } else { self.report(input).map(|()| None) }
+    }
+
+    fn report(&mut self, input: Input) -> Result<(), Error> {
         let (now, supervisor) = (self.base + self.now, &mut self.supervisor);
         match input {
             Input::Spawned(id, pid) => supervisor.handle_spawned(now, id, pid),
@@ -194,9 +212,21 @@ impl<K: Kernel> Rig<K> {
                 }
             }
             Input::Leaving(id) => supervisor.handle_leaving(now, id),
+            Input::Retires(id) => supervisor.handle_drains_by_itself(now, id),
+            Input::Parted(id, steered) => supervisor.handle_parted(now, id, steered),
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
             Input::ChannelClosed(id) => supervisor.handle_channel_closed(now, id),
             Input::Exited(id, status) => supervisor.handle_exited(now, id, status),
+            Input::Swept(left) => supervisor.handle_swept(now, left),
+            Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => {}
+            Input::AddressAdded | Input::AddressRemoved(_) => {}
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, input: Input) -> Result<Option<WorkerId>, Error> {
+        let (now, supervisor) = (self.base + self.now, &mut self.supervisor);
+        match input {
             Input::Stop(how, by) => supervisor.handle_stop(now, how, by),
             Input::AddressAdded if supervisor.may_grow("").is_ok() => {
                 supervisor.handle_address_added(address(self.places));
@@ -207,6 +237,10 @@ impl<K: Kernel> Rig<K> {
             Input::Fork => return supervisor.handle_fork(now).map(Some),
             Input::Drain(id) => supervisor.handle_drain(now, id)?,
             Input::Kill(id, signal) => supervisor.handle_kill(now, id, signal)?,
+            Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => {}
+            Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => {}
+            Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => {}
+            Input::Swept(_) => {}
         }
         Ok(None)
     }
@@ -236,8 +270,8 @@ impl<K: Kernel> Rig<K> {
             match action {
                 Action::Emit(event) => self.events.push(event),
                 Action::Finish(outcome) => self.outcome = Some(outcome),
-                Action::Spawn { .. } | Action::Ask { .. } | Action::Signal { .. } => {}
-                Action::Shut { .. } | Action::Refuse => {}
+                Action::Spawn { .. } | Action::Part { .. } | Action::Ask { .. } | Action::Signal { .. } => {}
+                Action::Stay { .. } | Action::Shut { .. } | Action::Refuse | Action::Sweep => {}
             }
             for answer in answers {
                 self.feed(answer)?;

@@ -27,11 +27,8 @@ fn name(event: &Event) -> Option<&'static str> {
         Event::Disconnect(_) => Some("disconnect"),
         Event::Exit { .. } => Some("exit"),
         Event::Fork(_) | Event::ForkFailed { .. } | Event::AllReady { .. } => None,
-        Event::Reply { .. }
-        | Event::Writable(_)
-        | Event::Backoff { .. }
-        | Event::Stranger { .. }
-        | Event::Stopping(_) => None,
+        Event::Reply { .. } | Event::Writable(_) | Event::Backoff { .. } | Event::Stopping(_) => None,
+        Event::Stranger { .. } | Event::RolloutStarted(_) | Event::RolloutEnded { .. } => None,
     }
 }
 

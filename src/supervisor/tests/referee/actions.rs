@@ -6,7 +6,7 @@ use super::{At, Holds, Life, Once, Rank, Referee, Said, Span, Verdict, Why};
 use crate::{
     event::{Event, Shutdown, WorkerRef},
     id::{Signal, WorkerId},
-    supervisor::{self, Action, Outcome, Surrender},
+    supervisor::{self, Action, Outcome},
 };
 
 impl Referee {
@@ -16,12 +16,19 @@ impl Referee {
         }
         match action {
             Action::Spawn { slot, id } => self.spawn(now, slot.index(), *id),
-            Action::Ask { id, within } => self.ask(*id, *within),
+            Action::Part { slot, id } => self.part(*id, slot.index()),
+            Action::Stay { slot } => Err(format!("slot {slot} is to stay, and nobody has said so")),
+            Action::Ask { id, within, leave } => self.ask(now, *id, *within, *leave),
             Action::Signal { id, signal, why } => self.signal(now, *id, *signal, *why == supervisor::Why::NotReady),
             Action::Shut { slot, address, why } => self.shut(now, slot.index(), *address, *why),
             Action::Refuse => {
                 let right = self.stop.is_some() && !std::mem::replace(&mut self.refused, true);
                 right.then_some(()).ok_or("nobody is let in any more: once, and when the cluster stops".to_owned())
+            }
+            Action::Sweep => {
+                let due = std::mem::take(&mut self.sweep).is_some_and(|at| at <= now);
+                due.then_some(())
+                    .ok_or("doors are swept 25 ms after the stop, and as long as somebody waits".to_owned())
             }
             Action::Emit(event) => self.event(now, event),
             Action::Finish(outcome) => self.finish(outcome),
@@ -53,17 +60,6 @@ impl Referee {
         Ok(())
     }
 
-    fn ask(&mut self, id: WorkerId, within: Duration) -> Verdict {
-        let life = self.lives.get_mut(&id).ok_or("ask: no such worker")?;
-        if !std::mem::take(&mut life.owed_ask) {
-            return Err(format!("worker {id} is asked without a request, twice, or when it leaves already"));
-        }
-        if within != self.settings.drain_timeout {
-            return Err(format!("worker {id} is asked to drain within {within:?}"));
-        }
-        Ok(())
-    }
-
     /// TERM after the deadline of the ask or when it is deaf; KILL after TERM's deadline, a missed ready deadline, or a
     /// stop at once; the program's own signals exactly as often as asked for. `for_unready`: it says so; a stop at once
     /// may come between the decision and the deed.
@@ -71,7 +67,7 @@ impl Referee {
         let life = self.lives.get(&id).ok_or("signal: no such worker")?;
         let alive = life.exited.is_none_or(|exited| exited == now);
         let late = self.deadline(life).is_some_and(|deadline| deadline <= now);
-        let unready = life.left.is_none() && life.ready.is_none();
+        let unready = life.parting.is_none() && life.left.is_none() && life.ready.is_none();
         let at_once = self.stop.as_ref().is_some_and(|stop| stop.how == Shutdown::Now);
         let own_term = alive && life.left.is_some() && life.terminated.is_none() && (late || life.deaf);
         let own_kill = alive && (at_once || late && (life.terminated.is_some() || unready));
@@ -120,6 +116,7 @@ impl Referee {
                 self.all_ready = Once::Done;
                 right.then_some(()).ok_or("AllReady comes once, and when every first slot is ready".to_owned())
             }
+            Event::RolloutStarted(_) | Event::RolloutEnded { .. } => Err("nobody has asked for a rollout".to_owned()),
             Event::Stopping(how) => {
                 let owed = self.owed_stopping.pop_front();
                 (owed == Some(*how)).then_some(()).ok_or_else(|| format!("Stopping({how:?}), expected {owed:?}"))
@@ -164,7 +161,6 @@ impl Referee {
             ));
         }
         book.earliest = Span::exactly(exactly);
-        self.doom(slot, Surrender::BackOff);
         Ok(())
     }
 
@@ -178,7 +174,7 @@ impl Referee {
         if self.stop.is_some() && !self.refused {
             return Err("a stop that goes on letting clients in".to_owned());
         }
-        self.finished = true;
+        (self.finished, self.sweep) = (true, None);
         let right = match (self.stop.as_ref().map(|stop| stop.why), outcome) {
             (Some(Why::Asked), Outcome::Stopped) => true,
             (Some(Why::GaveUp), Outcome::GaveUp(rule)) => *rule == self.settings.intensity,

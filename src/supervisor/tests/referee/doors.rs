@@ -8,17 +8,14 @@ use crate::{config::ReadyWhen, id::WorkerId, supervisor::Surrender};
 /// Those of one slot that are not shut, by the place of the address.
 pub(super) type Doors = BTreeMap<usize, Door>;
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(super) enum Door {
-    Open(WorkerId),
+    /// These accept on it.
+    Open(Vec<WorkerId>),
     /// Nobody accepts on it; another worker may take it until then.
-    Kept {
-        until: At,
-    },
+    Kept { until: At },
     /// Its address is no more: until then, whoever accepts there may empty the queue.
-    Condemned {
-        until: At,
-    },
+    Condemned { holders: Vec<WorkerId>, until: At },
     /// It is to be shut before the turn is over.
     Doomed(Surrender),
 }
@@ -32,20 +29,33 @@ impl Referee {
     pub(super) fn door_opened(&mut self, id: WorkerId, address: usize) {
         let Some(slot) = self.live(id).map(|life| life.slot) else { return };
         if self.has_door(address) {
-            self.slots[slot].doors.insert(address, Door::Open(id));
+            let door = self.slots[slot].doors.entry(address).or_insert(Door::Open(Vec::new()));
+            match door {
+                Door::Open(holders) if holders.contains(&id) => {}
+                Door::Open(holders) => holders.push(id),
+                Door::Kept { .. } | Door::Condemned { .. } | Door::Doomed(_) => *door = Door::Open(vec![id]),
+            }
         }
     }
 
-    /// The worker has closed it. If it leaves, or is being ended, it has no successor that could want it, so it is shut
-    /// with the turn, unless the worker opens it again before.
+    pub(super) fn has_door_open(&self, id: WorkerId) -> bool {
+        let accepts = |door: &Door| matches!(door, Door::Open(holders) if holders.contains(&id));
+        self.slots.iter().any(|book| book.doors.values().any(accepts))
+    }
+
+    /// The worker has closed it. If nobody else accepts on it, it waits for another one; if its slot is being left there
+    /// is none, so it is shut with the turn, unless it is opened again before.
     pub(super) fn door_closed(&mut self, now: At, id: WorkerId, address: usize) {
-        let Some((slot, leaves)) = self.live(id).map(|life| (life.slot, life.is_leaving())) else { return };
-        let until = if leaves { now } else { now + PATIENCE };
+        let Some(slot) = self.live(id).map(|life| life.slot) else { return };
+        let until = if self.leaves_since(&self.slots[slot]).is_some() { now } else { now + PATIENCE };
         let Some(door) = self.slots[slot].doors.get_mut(&address) else { return };
+        let (Door::Open(holders) | Door::Condemned { holders, .. }) = door else { return };
+        let last = *holders == [id];
+        holders.retain(|holder| *holder != id);
         match door {
-            Door::Open(holder) if *holder == id => *door = Door::Kept { until },
-            Door::Condemned { .. } => *door = Door::Condemned { until: now },
-            Door::Open(_) | Door::Kept { .. } | Door::Doomed(_) => {}
+            Door::Open(_) if last => *door = Door::Kept { until },
+            Door::Condemned { until, .. } if last => *until = now,
+            Door::Open(_) | Door::Condemned { .. } | Door::Kept { .. } | Door::Doomed(_) => {}
         }
     }
 
@@ -67,8 +77,11 @@ impl Referee {
     fn condemn(&mut self, now: At, address: usize) {
         for door in self.slots.iter_mut().filter_map(|book| book.doors.get_mut(&address)) {
             match door {
-                Door::Open(_) => *door = Door::Condemned { until: now + Duration::from_secs(1) },
-                Door::Kept { .. } => *door = Door::Condemned { until: now },
+                Door::Open(holders) => {
+                    let (holders, until) = (std::mem::take(holders), now + Duration::from_secs(1));
+                    *door = Door::Condemned { holders, until };
+                }
+                Door::Kept { .. } => *door = Door::Condemned { holders: Vec::new(), until: now },
                 Door::Condemned { .. } | Door::Doomed(_) => {}
             }
         }
@@ -91,10 +104,15 @@ impl Referee {
     /// The cluster stops, or has ended.
     pub(super) fn doom_where_nobody_lives(&mut self) {
         for slot in 0..self.slots.len() {
-            if !matches!(self.slots[slot].holds, Holds::Live(_)) {
+            if !self.is_inhabited(slot) {
                 self.doom(slot, Surrender::Left);
             }
         }
+    }
+
+    /// By any process.
+    pub(super) fn is_inhabited(&self, slot: usize) -> bool {
+        self.lives.values().any(|life| life.slot == slot && life.exited.is_none())
     }
 
     pub(super) fn shut(&mut self, now: At, slot: usize, address: usize, why: Surrender) -> Verdict {
@@ -102,9 +120,9 @@ impl Referee {
         let leaves_since = self.leaves_since(&self.slots[slot]);
         match self.slots[slot].doors.remove(&address) {
             None => Err(format!("{which}, which is not open")),
-            Some(Door::Open(id)) => Err(format!("{which}, where worker {id} accepts")),
+            Some(Door::Open(holders)) => Err(format!("{which}, where {holders:?} accept")),
             Some(Door::Kept { until }) if until > now => Err(format!("{which}, which is kept until {until:?}")),
-            Some(Door::Condemned { until }) if until > now => Err(format!("{which}, which has until {until:?}")),
+            Some(Door::Condemned { until, .. }) if until > now => Err(format!("{which}, which has until {until:?}")),
             Some(Door::Condemned { .. }) => {
                 (why == Surrender::Removed).then_some(()).ok_or_else(|| format!("{which}, whose address was removed"))
             }
@@ -130,10 +148,12 @@ impl Referee {
                 let wrong = match door {
                     Door::Doomed(why) => format!("was to be shut ({why:?})"),
                     Door::Kept { until } if *until <= now => format!("was kept until {until:?} and is not shut"),
-                    Door::Condemned { until } if *until <= now => {
+                    Door::Condemned { until, .. } if *until <= now => {
                         format!("was condemned until {until:?} and is not shut")
                     }
-                    Door::Open(id) if !self.lives.contains_key(id) => format!("is open and worker {id} is gone"),
+                    Door::Open(holders) if holders.iter().any(|id| !self.is_alive(*id)) => {
+                        format!("is open for {holders:?}, who are not all alive")
+                    }
                     Door::Kept { .. } | Door::Condemned { .. } | Door::Open(_) => continue,
                 };
                 return Err(format!("address {address} of slot {slot} {wrong}"));
@@ -144,9 +164,13 @@ impl Referee {
 
     pub(super) fn door_deadlines(&self) -> impl Iterator<Item = At> {
         self.slots.iter().flat_map(|book| book.doors.values()).filter_map(|door| match door {
-            Door::Kept { until } | Door::Condemned { until } => Some(*until),
+            Door::Kept { until } | Door::Condemned { until, .. } => Some(*until),
             Door::Open(_) | Door::Doomed(_) => None,
         })
+    }
+
+    fn is_alive(&self, id: WorkerId) -> bool {
+        self.lives.get(&id).is_some_and(|life| life.exited.is_none())
     }
 
     pub(super) fn has_open_door(&self) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{First, Holds, Life, Once, Referee, Said, Span, Stop, Why};
 use crate::{
-    config::{ReadyWhen, Restart},
+    config::ReadyWhen,
     event::{Cause, ExitStatus, Shutdown, State, WorkerInfo},
     id::{Signal, Slot, WorkerId},
     supervisor::{
@@ -27,7 +27,11 @@ impl Referee {
             Input::AddressRemoved(place) => self.addresses.get(*place).is_some_and(Option::is_some),
             Input::AddressAdded => self.stop.is_none() && !self.finished,
             Input::Online(id) | Input::ListenerClosed(id, _) => heard(id),
-            Input::Ready(id) | Input::Said(id) | Input::Leaving(id) => heard(id),
+            Input::Ready(id) | Input::Said(id) | Input::Leaving(id) | Input::Retires(id) => heard(id),
+            Input::Parted(id, _) => {
+                self.lives.get(id).is_some_and(|life| life.parting.is_some() && life.left.is_none())
+            }
+            Input::Swept(_) => self.stop.is_some() && !self.finished,
             Input::Deaf(id) | Input::ChannelClosed(id) | Input::Exited(id, _) => lives(id),
             Input::Drain(id) | Input::Kill(id, _) => lives(id),
             Input::Fork => self.stop.is_none() && !self.finished,
@@ -36,10 +40,16 @@ impl Referee {
     }
 
     pub(in super::super) fn input(&mut self, now: At, input: &Input) {
-        if !matches!(input, Input::Stop(..) | Input::SpawnFailed(..) | Input::AddressAdded | Input::AddressRemoved(_)) {
+        let changes_nobody =
+            matches!(input, Input::Stop(..) | Input::SpawnFailed(..) | Input::Parted(..) | Input::Swept(_));
+        if !changes_nobody && !matches!(input, Input::AddressAdded | Input::AddressRemoved(_)) {
             self.look_again_for_threads(now);
         }
-        match *input {
+        if input.is_request() { self.request(now, *input) } else { self.report(now, *input) }
+    }
+
+    fn report(&mut self, now: At, input: Input) {
+        match input {
             Input::Spawned(id, pid) => self.spawned(now, id, pid),
             Input::SpawnFailed(id, failure) => self.spawn_failed(now, id, failure),
             Input::Online(id) => self.online(now, id),
@@ -50,7 +60,9 @@ impl Referee {
                 self.ready(now, id, true);
             }
             Input::Said(id) => self.sent(now, id),
-            Input::Leaving(id) => self.leave(now, id, false),
+            Input::Leaving(id) => self.let_go(now, id, Cause::Asked),
+            Input::Retires(id) => self.retires(now, id),
+            Input::Parted(id, steered) => self.parted(now, id, steered),
             Input::Deaf(id) => {
                 if let Some(life) = self.live(id) {
                     life.deaf |= life.left.is_some();
@@ -58,11 +70,19 @@ impl Referee {
             }
             Input::ChannelClosed(id) => self.closed(now, id),
             Input::Exited(id, status) => self.exited(now, id, status),
+            Input::Swept(left) => self.sweep = left.then_some(now + SWEEP).or(self.sweep),
+            Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => {}
+            Input::AddressAdded | Input::AddressRemoved(_) => {}
+        }
+    }
+
+    fn request(&mut self, now: At, input: Input) {
+        match input {
             Input::Fork => {}
             Input::Drain(id) => {
-                self.leave(now, id, true);
+                self.let_go(now, id, Cause::Asked);
                 if let Some(life) = self.live(id) {
-                    life.disconnect = true;
+                    life.reason = Some(Cause::Asked);
                 }
             }
             Input::Kill(id, signal) => {
@@ -74,24 +94,40 @@ impl Referee {
             Input::Stop(how, by) => self.stop_requested(now, how, by),
             Input::AddressAdded => self.addresses.push(Some(address(self.addresses.len()))),
             Input::AddressRemoved(place) => self.address_removed(now, place),
+            Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => {}
+            Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => {}
+            Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => {}
+            Input::Swept(_) => {}
         }
     }
 
     /// The answer to `Input::Fork`; `None`: the lowest free slot does not exist.
     pub(in super::super) fn fork_answered(&mut self, now: At, id: Option<WorkerId>) -> super::Verdict {
-        let free = self.slots.iter_mut().find(|book| matches!(book.holds, Holds::Empty | Holds::Retired(_)));
+        let manual = self.settings.manual;
+        let mut slots = self.slots.iter_mut().enumerate();
+        let free = slots.find(|(_, book)| matches!(book.holds, Holds::Empty | Holds::Retired(_)));
         match (free, id) {
-            (Some(book), Some(id)) => {
+            (Some((slot, _)), Some(id)) => {
+                self.target = self.target.max(if manual { 0 } else { slot + 1 });
                 if !self.ids.insert(id) {
                     return Err(format!("fork() gave the id {id}, which was used before"));
                 }
-                book.holds = Holds::due(Some(id), book.earliest.not_before(now));
                 self.forks_accepted += 1;
+                self.is_due(now, slot, Some(id));
                 Ok(())
             }
             (None, None) => Ok(()),
             (Some(_), None) => Err("fork() was refused though a slot is free".to_owned()),
             (None, Some(id)) => Err(format!("fork() gave worker {id} though no slot is free")),
+        }
+    }
+
+    /// Somebody is wanted there, not before its back-off has passed.
+    pub(super) fn is_due(&mut self, now: At, slot: usize, id: Option<WorkerId>) {
+        let at = self.slots[slot].earliest.not_before(now);
+        self.slots[slot].holds = Holds::due(id, at);
+        if at.from > now {
+            self.doom(slot, Surrender::BackOff);
         }
     }
 
@@ -198,17 +234,6 @@ impl Referee {
         }
     }
 
-    /// It is to leave (`ask`) or says that it does.
-    fn leave(&mut self, now: At, id: WorkerId, ask: bool) {
-        let Some(life) = self.live(id) else { return };
-        if life.is_leaving() {
-            return;
-        }
-        life.left = Some(now);
-        life.draining = Some(now);
-        life.owed_ask = ask;
-    }
-
     fn closed(&mut self, now: At, id: WorkerId) {
         let Some(life) = self.live(id) else { return };
         if !life.closed {
@@ -220,113 +245,21 @@ impl Referee {
 
     fn exited(&mut self, now: At, id: WorkerId, status: ExitStatus) {
         self.closed(now, id);
-        let stopping = self.stop.is_some();
+        let Some(life) = self.lives.get(&id).filter(|life| life.exited.is_none()) else { return };
+        let cause = self.cause(life, status);
         let Some(life) = self.live(id) else { return };
-        let killed_by_program =
-            life.sent.contains(&Signal::TERM) || status.signal().is_some_and(|signal| life.sent.contains(&signal));
-        let cause = if life.left.is_some() || life.disconnect {
-            Cause::Asked
-        } else if life.missed_deadline {
-            Cause::NotReady
-        } else if stopping {
-            Cause::Asked
-        } else if killed_by_program {
-            Cause::Killed
-        } else {
-            Cause::Own
-        };
         life.exited = Some(now);
         life.owed.push_back(Said::Exit { status, cause });
         let (slot, pid, ready) = (life.slot, life.pid, life.ready);
-        let since = self.base + now;
-        let book = &mut self.slots[slot];
-        book.holds = Holds::Empty;
-        let info = WorkerInfo { slot: Slot::from_index(slot), id, pid, state: State::Exited, since };
-        book.last = (cause != Cause::Asked).then_some(info);
-        if ready.is_some_and(|since| now.saturating_sub(since) >= Duration::from_secs(10)) {
-            book.delays = 0;
+        if self.slots[slot].holds == Holds::Live(id) {
+            let info =
+                WorkerInfo { slot: Slot::from_index(slot), id, pid, state: State::Exited, since: self.base + now };
+            self.slots[slot].last = (!cause.asked()).then_some(info);
+            self.holder_ended(now, slot, ready, cause, status);
         }
-        if cause == Cause::Asked || stopping {
+        if self.stop.is_some() && !self.is_inhabited(slot) {
             self.doom(slot, Surrender::Left);
         }
-        let book = &mut self.slots[slot];
-        if cause == Cause::Asked {
-            if book.first == First::Pending {
-                book.first = First::Settled;
-            }
-        } else if !stopping {
-            self.died(now, slot, ready.is_some(), status);
-        }
-    }
-
-    /// Nobody wanted that end: the table "End of a cluster".
-    fn died(&mut self, now: At, slot: usize, healthy: bool, status: ExitStatus) {
-        let book = &mut self.slots[slot];
-        let recent = |death: &At| now.saturating_sub(*death) < Duration::from_secs(1);
-        let in_burst = book.deaths.iter().rev().take(20).filter(|death| recent(death)).count() == 20;
-        book.deaths.push(now);
-        if !healthy && book.first == First::Pending {
-            book.first = First::Failed;
-        }
-        if self.stop_if_never_ready(now) {
-            return;
-        }
-        let at = if healthy && !in_burst {
-            self.slots[slot].earliest = Span::exactly(Duration::ZERO);
-            Span::exactly(now)
-        } else {
-            self.back_off(now, slot)
-        };
-        if self.settings.manual {
-            return;
-        }
-        let listed = status.code().is_some_and(|code| self.settings.no_restart_on.contains(&code));
-        let again = match self.settings.restart {
-            Restart::Always => !listed,
-            Restart::OnFailure => !listed && status.code() != Some(0),
-            Restart::Never => false,
-        };
-        if !again {
-            self.slots[slot].holds = Holds::Retired(status);
-            self.doom(slot, Surrender::Left);
-        } else if self.is_over_budget(now) {
-            self.stop_at(now, Shutdown::Drain, Why::GaveUp, None);
-        } else {
-            self.slots[slot].holds = Holds::due(None, at);
-            if at.from > now {
-                self.doom(slot, Surrender::BackOff);
-            }
-        }
-    }
-
-    fn is_over_budget(&mut self, now: At) -> bool {
-        let Some(rule) = self.settings.intensity else { return false };
-        self.restarts.retain(|at| now.saturating_sub(*at) < rule.period);
-        self.restarts.push(now);
-        self.restarts.len() > rule.restarts
-    }
-
-    /// 100 ms × 2ⁿ up to 30 s (or as configured), ± 20 %.
-    fn back_off(&mut self, now: At, slot: usize) -> Span {
-        let (first, most) = (self.settings.backoff.first, self.settings.backoff.most);
-        let book = &mut self.slots[slot];
-        let nominal = (0..book.delays).fold(first, |delay, _| delay.saturating_mul(2).min(most)).min(most);
-        book.delays += 1;
-        let slack = Duration::from_micros(1);
-        let from = (nominal / 5 * 4).saturating_sub(slack);
-        let to = (nominal / 5).saturating_mul(6).saturating_add(slack);
-        book.earliest = Span { from: now.saturating_add(from), to: now.saturating_add(to) };
-        book.earliest
-    }
-
-    fn stop_if_never_ready(&mut self, now: At) -> bool {
-        let initial = self.initial();
-        let failed = |first: First| matches!(first, First::Failed | First::Refused);
-        let never = initial > 0 && !self.ready_ever && self.slots[..initial].iter().all(|book| failed(book.first));
-        if never {
-            self.stop_at(now, Shutdown::Now, Why::NeverReady, None);
-        }
-        never
     }
 
     fn stop_requested(&mut self, now: At, how: Shutdown, by: Option<Signal>) {
@@ -349,8 +282,9 @@ impl Referee {
         }
     }
 
-    fn stop_at(&mut self, now: At, how: Shutdown, why: Why, by: Option<Signal>) {
+    pub(super) fn stop_at(&mut self, now: At, how: Shutdown, why: Why, by: Option<Signal>) {
         self.stop = Some(Stop { how, why, signals: by.into_iter().collect(), since: now });
+        self.sweep = Some(now + SWEEP);
         self.owed_stopping.push_back(how);
         for book in &mut self.slots {
             if let Holds::Due { announced, .. } = book.holds {
@@ -361,17 +295,6 @@ impl Referee {
         self.doom_where_nobody_lives();
         let ids: Vec<WorkerId> = self.lives.keys().copied().collect();
         ids.into_iter().for_each(|id| self.must_go(now, id, how));
-    }
-
-    fn must_go(&mut self, now: At, id: WorkerId, how: Shutdown) {
-        match how {
-            Shutdown::Drain => self.leave(now, id, true),
-            Shutdown::Now => {
-                if let Some(life) = self.live(id) {
-                    life.draining.get_or_insert(now);
-                }
-            }
-        }
     }
 
     fn look_again_for_threads(&mut self, now: At) {
@@ -386,3 +309,6 @@ impl Referee {
         self.slots.iter().position(|book| book.holds == Holds::Forking(id))
     }
 }
+
+/// How long after a stop, and after each look, the doors are looked at.
+const SWEEP: Duration = Duration::from_millis(25);

@@ -6,7 +6,9 @@
 
 mod actions;
 mod doors;
+mod ends;
 mod inputs;
+mod leaving;
 mod settled;
 
 use std::{
@@ -19,6 +21,7 @@ use crate::{
     config::Settings,
     event::{Address, Cause, ExitStatus, Shutdown, WorkerInfo},
     id::{Signal, WorkerId},
+    wire::Leave,
 };
 
 pub(super) type At = Duration;
@@ -34,6 +37,8 @@ pub(super) struct Referee {
     lives: BTreeMap<WorkerId, Life>,
     ids: HashSet<WorkerId>,
     forks_accepted: usize,
+    /// How many slots are to be filled, from the first on.
+    target: usize,
     /// When the cluster was started.
     began: At,
     stop: Option<Stop>,
@@ -44,6 +49,8 @@ pub(super) struct Referee {
     owed_fork_failed: VecDeque<(usize, WorkerId)>,
     /// Sockets that all share take nobody any more.
     refused: bool,
+    /// When the doors that nobody waits behind are to be shut.
+    sweep: Option<At>,
     finished: bool,
 }
 
@@ -132,10 +139,14 @@ struct Life {
     /// It said so itself, before it listened everywhere.
     told_ready: bool,
     closed: bool,
-    /// The program asked it to leave.
-    disconnect: bool,
-    /// When it was asked or said that it leaves.
+    /// Since when newcomers are led past it, and whether that was ordered yet.
+    parting: Option<At>,
+    owed_part: bool,
+    /// When it was asked to leave, or began to by itself, and until when it may take.
     left: Option<At>,
+    until: At,
+    /// Why it is to leave.
+    reason: Option<Cause>,
     deaf: bool,
     terminated: Option<At>,
     killed: Option<At>,
@@ -143,7 +154,7 @@ struct Life {
     /// Since when it is to leave or to be ended.
     draining: Option<At>,
     exited: Option<At>,
-    owed_ask: bool,
+    owed_ask: Option<(Duration, Leave)>,
     owed_signals: Vec<Signal>,
     sent: Vec<Signal>,
     owed: VecDeque<Said>,
@@ -188,6 +199,7 @@ impl Referee {
             lives: BTreeMap::new(),
             ids: HashSet::new(),
             forks_accepted: 0,
+            target: 0,
             began: At::ZERO,
             stop: None,
             restarts: Vec::new(),
@@ -196,9 +208,11 @@ impl Referee {
             owed_stopping: VecDeque::new(),
             owed_fork_failed: VecDeque::new(),
             refused: false,
+            sweep: None,
             finished: false,
         };
-        for slot in 0..referee.initial() {
+        referee.target = referee.initial();
+        for slot in 0..referee.target {
             let book = &mut referee.slots[slot];
             book.first = First::Pending;
             book.holds = Holds::due(None, Span::exactly(Duration::ZERO));
@@ -226,25 +240,11 @@ impl Referee {
     pub(super) fn is_over(&self) -> bool {
         let empty = self.slots.iter().all(|book| matches!(book.holds, Holds::Empty | Holds::Retired(_)));
         let begun = self.initial() > 0 || self.forks_accepted > 0;
-        empty && (begun || self.stop.is_some())
+        empty && self.lives.values().all(|life| life.exited.is_some()) && (begun || self.stop.is_some())
     }
 
     fn live(&mut self, id: WorkerId) -> Option<&mut Life> {
         self.lives.get_mut(&id).filter(|life| life.exited.is_none())
-    }
-
-    fn deadline(&self, life: &Life) -> Option<At> {
-        if life.killed.is_some() {
-            None
-        } else if let Some(at) = life.terminated {
-            Some(at.saturating_add(self.settings.terminate_timeout))
-        } else if let Some(at) = life.left {
-            Some(at.saturating_add(self.settings.drain_timeout))
-        } else if life.ready.is_some() {
-            None
-        } else {
-            Some(life.forked.saturating_add(self.settings.ready_timeout))
-        }
     }
 }
 
@@ -293,15 +293,18 @@ impl Life {
             awaited: born,
             told_ready: false,
             closed: false,
-            disconnect: false,
+            parting: None,
+            owed_part: false,
             left: None,
+            until: At::ZERO,
+            reason: None,
             deaf: false,
             terminated: None,
             killed: None,
             missed_deadline: false,
             draining: None,
             exited: None,
-            owed_ask: false,
+            owed_ask: None,
             owed_signals: Vec::new(),
             sent: Vec::new(),
             owed: VecDeque::from([Said::Fork]),

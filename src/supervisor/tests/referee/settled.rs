@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, Holds, Life, Once, Referee, Verdict};
+use super::{At, Book, Holds, Life, Once, Referee, Verdict};
 use crate::{
     event::{Shutdown, State, WorkerInfo},
     id::{Slot, WorkerId},
@@ -21,7 +21,11 @@ impl Referee {
         self.lives_fit_into_slots()?;
         self.deadlines_are_known(timeout)?;
         let expected = self.workers();
-        let actual: Vec<WorkerInfo> = workers.collect();
+        let mut actual: Vec<WorkerInfo> = workers.collect();
+        if !actual.is_sorted_by_key(|worker| worker.slot) {
+            return Err(format!("workers() is not in slot order: {actual:?}"));
+        }
+        actual.sort_by_key(|worker| (worker.slot, worker.id));
         if actual != expected {
             return Err(format!("workers() is {actual:?}, expected {expected:?}"));
         }
@@ -44,8 +48,8 @@ impl Referee {
             if let Some(said) = life.owed.front() {
                 return Err(format!("worker {id}: {said:?} is missing"));
             }
-            if life.owed_ask {
-                return Err(format!("worker {id} was to be asked"));
+            if life.owed_ask.is_some() || life.owed_part {
+                return Err(format!("worker {id} was to be asked, or newcomers to be led past it"));
             }
             if let Some(signal) = life.owed_signals.first() {
                 return Err(format!("worker {id} was to get the program's {signal}"));
@@ -81,10 +85,14 @@ impl Referee {
     }
 
     fn lives_fit_into_slots(&self) -> Verdict {
-        let forking = self.slots.iter().filter(|book| matches!(book.holds, Holds::Forking(_))).count();
-        let live = self.living().count() + forking;
+        let taken = |book: &&Book| matches!(book.holds, Holds::Forking(_) | Holds::Live(_));
+        let (taken, live) = (self.slots.iter().filter(taken).count(), self.living().count());
         let most = self.slots.len().min(self.initial() + self.forks_accepted);
-        (live <= most).then_some(()).ok_or_else(|| format!("{live} workers live in {most} slots"))
+        if taken > most {
+            return Err(format!("{taken} workers live in {most} slots"));
+        }
+        let most = self.settings.processes();
+        (live <= most).then_some(()).ok_or_else(|| format!("{live} workers live and there is room for {most}"))
     }
 
     /// Every starting or draining worker, every slot that is due and every door that is kept has its deadline, and
@@ -96,7 +104,7 @@ impl Referee {
             Holds::Empty | Holds::Retired(_) | Holds::Forking(_) | Holds::Live(_) => None,
         });
         let soon = |at: &At| *at < NEVER;
-        let expected = workers.chain(slots).chain(self.door_deadlines()).filter(soon).min();
+        let expected = workers.chain(slots).chain(self.door_deadlines()).chain(self.sweep).filter(soon).min();
         let actual = actual.filter(soon);
         (actual == expected).then_some(()).ok_or_else(|| format!("poll_timeout is {actual:?}, expected {expected:?}"))
     }
@@ -104,7 +112,7 @@ impl Referee {
     fn workers(&self) -> Vec<WorkerInfo> {
         let living = self.living().map(|(id, life)| self.info(*id, life));
         let mut workers: Vec<WorkerInfo> = living.chain(self.slots.iter().filter_map(|book| book.last)).collect();
-        workers.sort_by_key(|worker| worker.slot);
+        workers.sort_by_key(|worker| (worker.slot, worker.id));
         workers
     }
 

@@ -187,6 +187,7 @@ impl SimKernel {
             (8, Input::Said(id)),
             (6, Input::Leaving(id)),
             (3, Input::Leaving(id)),
+            (6, Input::Retires(id)),
             (5, Input::ChannelClosed(id)),
             (if self.addresses > 0 { 8 } else { 0 }, Input::ListenerClosed(id, address)),
             (3, Input::Deaf(id)),
@@ -265,6 +266,8 @@ impl Kernel for SimKernel {
     fn perform(&mut self, now: At, action: &Action) -> Vec<Input> {
         match action {
             Action::Spawn { id, .. } => return self.fork(now, *id),
+            Action::Part { id, .. } => return vec![Input::Parted(*id, self.random.chance(50))],
+            Action::Sweep => return vec![Input::Swept(self.random.chance(50))],
             Action::Ask { id, .. } => match self.workers.get(id).map(|manners| manners.on_ask) {
                 Some(OnAsk::Deaf) => return vec![Input::Deaf(*id)],
                 Some(OnAsk::DeafLater) => {
@@ -279,7 +282,7 @@ impl Kernel for SimKernel {
                 None => {}
             },
             Action::Signal { id, signal, .. } => self.signalled(now, *id, *signal),
-            Action::Shut { .. } | Action::Refuse | Action::Emit(_) | Action::Finish(_) => {}
+            Action::Stay { .. } | Action::Shut { .. } | Action::Refuse | Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
     }

@@ -178,7 +178,7 @@ impl World {
         let id = self.any_id();
         let live = self.rig.workers().iter().any(|worker| worker.id == id && worker.state.is_alive());
         let address = self.random.below(3) as usize;
-        match self.random.below(13) {
+        match self.random.below(16) {
             // Only the kernel knows what became of a fork that is under way.
             0..=2 if self.rig.kernel.is_awaited(id) => Input::Online(id),
             0 => Input::Spawned(id, 77),
@@ -193,8 +193,11 @@ impl World {
             9 => Input::Kill(id, Signal::USR1),
             10 => Input::ListenerClosed(id, address),
             11 => Input::Said(id),
-            12 if !live => Input::Exited(id, ExitStatus::unknown()),
-            12.. => Input::Online(id),
+            12 => Input::Retires(id),
+            13 => Input::Parted(id, self.random.chance(50)),
+            14 => Input::Swept(self.random.chance(50)),
+            15 if !live => Input::Exited(id, ExitStatus::unknown()),
+            15.. => Input::Online(id),
         }
     }
 }
@@ -202,7 +205,7 @@ impl World {
 fn settings(random: &mut Random) -> Settings {
     let workers = 1 + random.below(6) as usize;
     let spare = random.below(4) as usize;
-    let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+    let (tiny, short, long) = (Duration::from_nanos(1), Duration::from_millis(50), Duration::from_secs(60));
     Settings {
         max_workers: (!random.chance(3)).then_some(workers + spare),
         manual: random.chance(20),
@@ -221,8 +224,8 @@ fn settings(random: &mut Random) -> Settings {
         }),
         ready_when: random.pick(&[ReadyWhen::Listening, ReadyWhen::Told]),
         ready_timeout: random.pick(&[short, Duration::from_secs(1), long, long, Duration::MAX]),
-        drain_timeout: random.pick(&[Duration::ZERO, short, long, long, Duration::MAX]),
-        terminate_timeout: random.pick(&[Duration::ZERO, short, Duration::from_secs(5), Duration::MAX]),
+        drain_timeout: random.pick(&[tiny, short, long, long, Duration::MAX]),
+        terminate_timeout: random.pick(&[tiny, short, Duration::from_secs(5), Duration::MAX]),
         ..Settings::with_workers(workers)
     }
 }

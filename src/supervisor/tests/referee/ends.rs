@@ -1,0 +1,100 @@
+//! What follows the end of a slot's worker: the table "End of a cluster", the back-off, and giving up.
+
+use std::time::Duration;
+
+use super::{At, First, Holds, Referee, Span, Why};
+use crate::{
+    event::{Cause, ExitStatus, Shutdown},
+    supervisor::Surrender,
+};
+
+impl Referee {
+    pub(super) fn holder_ended(&mut self, now: At, slot: usize, ready: Option<At>, cause: Cause, status: ExitStatus) {
+        let book = &mut self.slots[slot];
+        book.holds = Holds::Empty;
+        if ready.is_some_and(|since| now.saturating_sub(since) >= Duration::from_secs(10)) {
+            book.delays = 0;
+        }
+        if cause.asked() {
+            if book.first == First::Pending {
+                book.first = First::Settled;
+            }
+            self.doom(slot, Surrender::Left);
+        } else if self.stop.is_none() {
+            self.died(now, slot, ready.is_some(), status);
+        }
+    }
+
+    /// Nobody wanted that end: the table "End of a cluster".
+    fn died(&mut self, now: At, slot: usize, healthy: bool, status: ExitStatus) {
+        if !healthy && self.slots[slot].first == First::Pending {
+            self.slots[slot].first = First::Failed;
+        }
+        if self.stop_if_never_ready(now) {
+            return;
+        }
+        if self.settings.manual || self.follows(status) {
+            return self.follow(now, slot, healthy);
+        }
+        self.delay_after(now, slot, healthy);
+        self.slots[slot].holds = Holds::Retired(status);
+        self.doom(slot, Surrender::Left);
+    }
+
+    /// A next one is to come, or may be wanted by the program.
+    pub(super) fn follow(&mut self, now: At, slot: usize, healthy: bool) {
+        let at = self.delay_after(now, slot, healthy);
+        if self.settings.manual {
+            return;
+        }
+        if self.is_over_budget(now) {
+            return self.stop_at(now, Shutdown::Drain, Why::GaveUp, None);
+        }
+        self.slots[slot].holds = Holds::due(None, at);
+        if at.from > now {
+            self.doom(slot, Surrender::BackOff);
+        }
+    }
+
+    fn delay_after(&mut self, now: At, slot: usize, healthy: bool) -> Span {
+        let book = &mut self.slots[slot];
+        let recent = |death: &At| now.saturating_sub(*death) < Duration::from_secs(1);
+        let in_burst = book.deaths.iter().rev().take(20).filter(|death| recent(death)).count() == 20;
+        book.deaths.push(now);
+        if healthy && !in_burst {
+            book.earliest = Span::exactly(Duration::ZERO);
+            return Span::exactly(now);
+        }
+        self.back_off(now, slot)
+    }
+
+    fn is_over_budget(&mut self, now: At) -> bool {
+        let Some(rule) = self.settings.intensity else { return false };
+        self.restarts.retain(|at| now.saturating_sub(*at) < rule.period);
+        self.restarts.push(now);
+        self.restarts.len() > rule.restarts
+    }
+
+    /// 100 ms × 2ⁿ up to 30 s (or as configured), ± 20 %.
+    pub(super) fn back_off(&mut self, now: At, slot: usize) -> Span {
+        let (first, most) = (self.settings.backoff.first, self.settings.backoff.most);
+        let book = &mut self.slots[slot];
+        let nominal = (0..book.delays).fold(first, |delay, _| delay.saturating_mul(2).min(most)).min(most);
+        book.delays += 1;
+        let slack = Duration::from_micros(1);
+        let from = (nominal / 5 * 4).saturating_sub(slack);
+        let to = (nominal / 5).saturating_mul(6).saturating_add(slack);
+        book.earliest = Span { from: now.saturating_add(from), to: now.saturating_add(to) };
+        book.earliest
+    }
+
+    pub(super) fn stop_if_never_ready(&mut self, now: At) -> bool {
+        let initial = self.initial();
+        let failed = |first: First| matches!(first, First::Failed | First::Refused);
+        let never = initial > 0 && !self.ready_ever && self.slots[..initial].iter().all(|book| failed(book.first));
+        if never {
+            self.stop_at(now, Shutdown::Now, Why::NeverReady, None);
+        }
+        never
+    }
+}

@@ -1,0 +1,157 @@
+//! How workers leave: who parts, who is asked, for what reason, and until when.
+
+use std::time::Duration;
+
+use super::{At, Holds, Life, Referee, Verdict};
+use crate::{
+    config::Restart,
+    event::{Cause, ExitStatus, Shutdown},
+    id::{Signal, WorkerId},
+    wire::Leave,
+};
+
+impl Referee {
+    /// It is to leave its slot for good. With an open door it parts first.
+    pub(super) fn let_go(&mut self, now: At, id: WorkerId, cause: Cause) {
+        let parts = self.stop.is_none() && self.has_door_open(id);
+        let within = self.settings.drain_timeout;
+        let Some(life) = self.live(id) else { return };
+        if life.is_leaving() {
+            return;
+        }
+        if parts {
+            life.reason.get_or_insert(cause);
+            (life.parting, life.draining, life.owed_part) = (Some(now), Some(now), true);
+        } else {
+            life.is_asked(now, within, Leave::Shut, cause);
+        }
+    }
+
+    /// Newcomers cannot be led past it.
+    pub(super) fn parted(&mut self, now: At, id: WorkerId, steered: bool) {
+        let within = self.settings.drain_timeout;
+        if let Some(life) = self.live(id).filter(|_| !steered) {
+            life.is_asked(now, within, Leave::Shut, Cause::Asked);
+        }
+    }
+
+    /// It drains, though nobody has asked it: it has left its slot if somebody is to follow.
+    pub(super) fn retires(&mut self, now: At, id: WorkerId) {
+        let (running, within) = (self.stop.is_none() && !self.settings.manual, self.settings.drain_timeout);
+        let followed = running && self.follows(ExitStatus::from_wait_status(0)) && self.lingering() < self.may_linger();
+        let Some(life) = self.live(id).filter(|life| followed && !life.is_leaving()) else { return };
+        let (slot, ready) = (life.slot, life.ready);
+        if self.slots[slot].holds != Holds::Live(id) {
+            return;
+        }
+        let Some(life) = self.live(id) else { return };
+        (life.left, life.draining, life.until) = (Some(now), Some(now), now.saturating_add(within));
+        self.slots[slot].holds = Holds::Empty;
+        self.follow(now, slot, ready.is_some());
+    }
+
+    /// Who has left a slot to another one.
+    fn lingering(&self) -> usize {
+        let holds = |life: &Life, id| self.slots[life.slot].holds == Holds::Live(id);
+        self.lives.iter().filter(|(id, life)| life.exited.is_none() && !holds(life, **id)).count()
+    }
+
+    fn may_linger(&self) -> usize {
+        let workers = if self.settings.manual { self.slots.len() } else { self.target };
+        self.settings.max_lingering.unwrap_or(workers)
+    }
+
+    /// The table "End of a cluster".
+    pub(super) fn follows(&self, status: ExitStatus) -> bool {
+        let listed = status.code().is_some_and(|code| self.settings.no_restart_on.contains(&code));
+        match self.settings.restart {
+            Restart::Always => !listed,
+            Restart::OnFailure => !listed && status.code() != Some(0),
+            Restart::Never => false,
+        }
+    }
+
+    /// The cluster stops.
+    pub(super) fn must_go(&mut self, now: At, id: WorkerId, how: Shutdown) {
+        let within = self.settings.drain_timeout;
+        let Some(life) = self.live(id) else { return };
+        match how {
+            Shutdown::Drain => life.is_asked(now, within, Leave::Shut, Cause::Asked),
+            Shutdown::Now => {
+                life.draining.get_or_insert(now);
+            }
+        }
+    }
+
+    pub(super) fn part(&mut self, id: WorkerId, slot: usize) -> Verdict {
+        let life = self.lives.get_mut(&id).ok_or("part: no such worker")?;
+        let right = std::mem::take(&mut life.owed_part) && life.slot == slot;
+        right.then_some(()).ok_or_else(|| format!("worker {id} parts without a request, twice, or in the wrong slot"))
+    }
+
+    /// On request, or when newcomers have been led past it for a second.
+    pub(super) fn ask(&mut self, now: At, id: WorkerId, within: Duration, leave: Leave) -> Verdict {
+        let usual = self.settings.drain_timeout;
+        let life = self.lives.get_mut(&id).ok_or("ask: no such worker")?;
+        if life.parting.is_some_and(|since| since + ON_THEIR_WAY <= now) {
+            life.is_asked(now, usual, Leave::HandOver, Cause::Asked);
+        }
+        match life.owed_ask.take() {
+            None => Err(format!("worker {id} is asked without a request, twice, early, or when it leaves already")),
+            Some(owed) if owed != (within, leave) => {
+                Err(format!("worker {id} is asked to leave within {within:?}, {leave:?}, and not {owed:?}"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn deadline(&self, life: &Life) -> Option<At> {
+        if life.killed.is_some() {
+            None
+        } else if let Some(at) = life.terminated {
+            Some(at.saturating_add(self.settings.terminate_timeout))
+        } else if life.left.is_some() {
+            Some(life.until)
+        } else if let Some(at) = life.parting {
+            Some(at + ON_THEIR_WAY)
+        } else if life.ready.is_some() {
+            None
+        } else {
+            Some(life.forked.saturating_add(self.settings.ready_timeout))
+        }
+    }
+
+    pub(super) fn cause(&self, life: &Life, status: ExitStatus) -> Cause {
+        let by_program =
+            life.sent.contains(&Signal::TERM) || status.signal().is_some_and(|signal| life.sent.contains(&signal));
+        let stopping = self.stop.as_ref().is_some_and(|stop| life.left.is_none() || stop.how == Shutdown::Now);
+        match life.reason {
+            Some(reason) => reason,
+            None if life.missed_deadline => Cause::NotReady,
+            None if stopping || life.deaf || life.terminated.is_some() || life.killed.is_some() => Cause::Asked,
+            None if by_program => Cause::Killed,
+            None => Cause::Own,
+        }
+    }
+}
+
+impl Life {
+    /// Unless it is being ended. One that was before is not told again, but may have less time.
+    pub(super) fn is_asked(&mut self, now: At, within: Duration, leave: Leave, cause: Cause) {
+        let (until, ends) = (now.saturating_add(within), self.killed.is_some() || self.terminated.is_some());
+        if self.left.is_some() && !ends && !self.deaf {
+            self.until = self.until.min(until);
+        }
+        let parts = self.parting.is_some() && self.left.is_none();
+        if ends || self.is_leaving() && !parts {
+            return;
+        }
+        self.reason.get_or_insert(cause);
+        (self.left, self.until, self.owed_part) = (Some(now), until, false);
+        self.draining.get_or_insert(now);
+        self.owed_ask = Some((within, leave));
+    }
+}
+
+/// A client that knocked before it was led elsewhere has sent the last packet of its handshake by then.
+const ON_THEIR_WAY: Duration = Duration::from_secs(1);
