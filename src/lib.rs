@@ -81,6 +81,10 @@
 //! **Doors outlive workers**: the master keeps a duplicate of each listening socket, and a replacement that starts at
 //! once goes on with the queue of the worker that died, see [`Cluster::keep_listeners`].
 //!
+//! **Releases and numbers of workers** change while the cluster serves: [`Master::rollout`] (and SIGHUP) replaces each
+//! worker by a successor that is ready first, [`Master::scale`] (SIGTTIN, SIGTTOU) makes them more or fewer. Who is lost
+//! when, mostly nobody: [`docs::nothing_lost`]; all signals: [`docs::signals`].
+//!
 //! **Numbers** of all workers, across restarts, are on the [`Scoreboard`]; a worker writes its own by its [`Row`].
 //!
 //! **One thread in the master**, now and at every later fork: `fork` copies only the calling thread. Start threads in
