@@ -42,6 +42,8 @@ pub(crate) enum Connections {
     Mixed,
     /// All take a new one for every request.
     New,
+    /// All keep theirs.
+    Kept,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -186,7 +188,11 @@ impl Load {
     }
 
     fn work(&mut self, at: usize) {
-        let keeps = self.connections == Connections::Mixed && at % 2 == 0;
+        let keeps = match self.connections {
+            Connections::Mixed => at % 2 == 0,
+            Connections::New => false,
+            Connections::Kept => true,
+        };
         while let Some(connection) = self.clients[at].connection.as_mut() {
             let before = connection.established;
             let progress = connection.work(keeps, self.phase);

@@ -16,14 +16,18 @@
 mod bare;
 mod embed;
 mod figure;
+mod folder;
+mod generator;
 mod load;
 mod process;
 mod procfs;
 mod random;
+mod release;
 mod rows;
 mod serve;
 mod server;
 mod times;
+mod user;
 
 use std::{
     env,
@@ -43,7 +47,7 @@ use nix::{
 use crate::{
     figure::{Figure, Verdict, table},
     load::Connections,
-    rows::{ROWS, Row},
+    rows::{ROWS, Row, SHORT},
 };
 
 /// Whatever went wrong, in words.
@@ -72,21 +76,25 @@ fn role(words: &[&str]) -> Attempt<ExitCode> {
         ["--load", address, clients] => load::run(address, clients, Connections::Mixed),
         ["--load-new", address, clients] => load::run(address, clients, Connections::New),
         ["--exec", program, rest @ ..] => Err(Command::new(program).args(rest).exec().into()),
-        names => all(names),
+        ["--exec-as-nobody", program, rest @ ..] => match user::exec_as_nobody(program, rest)? {},
+        ["--short", names @ ..] => all(names, true),
+        names => all(names, false),
     }
 }
 
 /// Runs the rows, each in its process, and prints the table.
-fn all(names: &[&str]) -> Attempt<ExitCode> {
+fn all(names: &[&str], is_short: bool) -> Attempt<ExitCode> {
     if let Some(unknown) = names.iter().find(|name| !ROWS.iter().any(|row| row.is_called(name))) {
         let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         eprintln!("chaos: there is no row {unknown}; rows: {}", known.join(" "));
         return Ok(ExitCode::from(2));
     }
     let mut figures = Vec::new();
-    for row in ROWS.iter().filter(|row| names.is_empty() || names.iter().any(|name| row.is_called(name))) {
+    let is_wanted =
+        |row: &&Row| (row.is_short || !is_short) && (names.is_empty() || names.iter().any(|name| row.is_called(name)));
+    for row in ROWS.iter().filter(is_wanted) {
         eprintln!("chaos: {}: {}", row.name, row.what);
-        figures.extend(apart(row).unwrap_or_else(|error| vec![row.failed(error)]));
+        figures.extend(apart(row, is_short).unwrap_or_else(|error| vec![row.failed(error)]));
     }
     print!("{}", table(&figures));
     let wrong = figures.iter().any(|figure| figure.verdict == Verdict::Failed);
@@ -94,8 +102,11 @@ fn all(names: &[&str]) -> Attempt<ExitCode> {
 }
 
 /// One row in a process of its own.
-fn apart(row: &Row) -> Attempt<Vec<Figure>> {
+fn apart(row: &Row, is_short: bool) -> Attempt<Vec<Figure>> {
     let mut command = process::this_program(&["--row", row.name]);
+    if is_short {
+        command.env(SHORT, "1");
+    }
     let mut child = command.process_group(0).stdout(Stdio::piped()).spawn()?;
     let mut stdout = child.stdout.take().ok_or("no stdout")?;
     let (sender, receiver) = mpsc::channel();
@@ -129,4 +140,4 @@ fn measure(name: &str) -> Attempt<ExitCode> {
 }
 
 /// What this program is in the processes that it starts.
-const ROLES: [&str; 5] = ["--row", "--serve", "--load", "--load-new", "--exec"];
+const ROLES: [&str; 6] = ["--row", "--serve", "--load", "--load-new", "--exec", "--exec-as-nobody"];

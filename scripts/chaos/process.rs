@@ -44,6 +44,13 @@ impl Process {
         Self::spawn(&mut command)
     }
 
+    /// With stderr for [`Process::heard`] and [`Process::complaint`].
+    pub(crate) fn start_heard(words: &[&str]) -> Attempt<Self> {
+        let mut command = this_program(words);
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(&mut command)
+    }
+
     fn spawn(command: &mut Command) -> Attempt<Self> {
         let mut child = command.process_group(0).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no stdout")?;
@@ -57,6 +64,19 @@ impl Process {
     /// The next line of its stdout; `None` at the end of it.
     pub(crate) fn line(&mut self) -> Attempt<Option<String>> {
         Ok(self.lines.next().transpose()?)
+    }
+
+    /// The next line of its stderr.
+    pub(crate) fn heard(&mut self) -> Attempt<String> {
+        let stderr = self.child.stderr.as_mut().ok_or("no stderr")?;
+        let mut line = Vec::new();
+        for byte in stderr.bytes() {
+            match byte? {
+                b'\n' => break,
+                byte => line.push(byte),
+            }
+        }
+        Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
     pub(crate) fn complaint(&mut self) -> Attempt<String> {

@@ -5,9 +5,11 @@ use std::{
     fs, io, process,
 };
 
+use nix::sys::signal::Signal;
+
 use crate::Attempt;
 
-/// A child of this process, as `/proc/PID/stat` shows it.
+/// A child, as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Relative {
     pub(crate) pid: u32,
@@ -15,8 +17,13 @@ pub(crate) struct Relative {
     pub(crate) state: char,
 }
 
+/// Of this process.
 pub(crate) fn children() -> io::Result<Vec<Relative>> {
-    let me = process::id().to_string();
+    children_of(process::id())
+}
+
+pub(crate) fn children_of(parent_pid: u32) -> io::Result<Vec<Relative>> {
+    let wanted = parent_pid.to_string();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Ok(pid) = entry?.file_name().to_string_lossy().parse() else { continue };
@@ -25,7 +32,7 @@ pub(crate) fn children() -> io::Result<Vec<Relative>> {
         // The name, in parentheses, may hold anything; behind it: state, parent.
         let mut fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
         let (state, parent) = (fields.next(), fields.next());
-        if parent == Some(&me) {
+        if parent == Some(&wanted) {
             found.push(Relative { pid, state: state.and_then(|state| state.chars().next()).unwrap_or('?') });
         }
     }
@@ -47,6 +54,13 @@ pub(crate) fn pss_kib(pid: u32) -> Attempt<u64> {
 pub(crate) fn switches(pid: u32) -> Attempt<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     Ok(number(&text, "voluntary_ctxt_switches:")? + number(&text, "nonvoluntary_ctxt_switches:")?)
+}
+
+/// Whether the process has not taken this signal yet.
+pub(crate) fn is_pending(pid: u32, signal: Signal) -> Attempt<bool> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let pending = text.lines().find_map(|line| line.strip_prefix("ShdPnd:")).ok_or("the kernel tells no signals")?;
+    Ok(u64::from_str_radix(pending.trim(), 16)? >> (signal as u32 - 1) & 1 == 1)
 }
 
 /// `T`: stopped.

@@ -11,20 +11,22 @@ use std::{
 };
 
 use mio_cluster::{
-    Cluster, Event, Listener, Row, Worker,
+    Cluster, Event, Listener, Rollout, Row, Worker,
     mio::{Events, Interest, Poll, Token, net::TcpStream},
 };
 
-use crate::{Attempt, embed};
+use crate::{Attempt, embed, release::Release};
 
 /// The role `--serve`: a master that prints its events as JSON.
 pub(crate) fn run(words: &[&str]) -> Attempt<ExitCode> {
-    let Options { cluster, spins, waits, embedded } = Options::parse(words)?;
+    let Options { cluster, spins, waits, embedded, release } = Options::parse(words)?;
     if waits {
         println!("waiting");
         io::stdin().read_to_end(&mut Vec::new())?;
     }
-    let work = move |worker| work(worker, spins);
+    let again = release.clone();
+    let cluster = cluster.on_reload(move || again.read());
+    let work = move |worker| work(worker, spins, &release);
     if embedded {
         return embed::run(cluster, work);
     }
@@ -44,11 +46,13 @@ struct Options {
     /// For the end of stdin, before the start.
     waits: bool,
     embedded: bool,
+    release: Release,
 }
 
 impl Options {
     fn parse(mut words: &[&str]) -> Attempt<Self> {
-        let mut this = Self { cluster: Cluster::new(), spins: false, waits: false, embedded: false };
+        let (cluster, release) = (Cluster::new(), Release::new(None));
+        let mut this = Self { cluster, spins: false, waits: false, embedded: false, release };
         loop {
             words = match words {
                 ["--listen", address, rest @ ..] => {
@@ -61,6 +65,19 @@ impl Options {
                 }
                 ["--keep-listeners", keep, rest @ ..] => {
                     this.cluster = this.cluster.keep_listeners(keep.parse()?);
+                    rest
+                }
+                ["--settle", millis, rest @ ..] => {
+                    let settle = Duration::from_millis(millis.parse()?);
+                    this.cluster = this.cluster.rollout(Rollout::new().settle(settle));
+                    rest
+                }
+                ["--ready-timeout", millis, rest @ ..] => {
+                    this.cluster = this.cluster.ready_timeout(Duration::from_millis(millis.parse()?));
+                    rest
+                }
+                ["--release", file, rest @ ..] => {
+                    this.release = Release::new(Some(file.into()));
                     rest
                 }
                 ["--spin", rest @ ..] => {
@@ -86,7 +103,8 @@ pub(crate) fn print(event: &Event) {
     println!("{}", event.to_json());
 }
 
-fn work(mut worker: Worker, spins: bool) -> io::Result<()> {
+fn work(mut worker: Worker, spins: bool, release: &Release) -> io::Result<()> {
+    release.begin(&mut worker)?;
     if spins && worker.slot().index() == 0 {
         let _door = worker.listen()?;
         loop {

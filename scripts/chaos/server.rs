@@ -2,12 +2,16 @@
 
 use std::{env, net::SocketAddr};
 
-use crate::{Attempt, bare, process::Process};
+use nix::sys::signal::Signal;
+
+use crate::{Attempt, bare, process::Process, user::User};
 
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) workers: Vec<u32>,
     address: Option<SocketAddr>,
+    /// The ends of workers that did not leave in order, as the server tells them.
+    pub(crate) deaths: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,12 +39,17 @@ impl Kind {
 
 impl Server {
     pub(crate) fn start(kind: Kind, listen: &str, workers: usize, more: &[&str]) -> Attempt<Self> {
+        Self::start_as(User::Own, kind, listen, workers, more)
+    }
+
+    pub(crate) fn start_as(user: User, kind: Kind, listen: &str, workers: usize, more: &[&str]) -> Attempt<Self> {
         let count = workers.to_string();
         let example = example().unwrap_or_default();
-        let mut words = match kind {
-            Kind::Own => vec!["--serve"],
-            Kind::Example => vec!["--exec", &example, "--json"],
-        };
+        let mut words = user.prefix().to_vec();
+        match kind {
+            Kind::Own => words.extend(["/proc/self/exe", "--serve"]),
+            Kind::Example => words.extend([&*example, "--json"]),
+        }
         words.extend(["--listen", listen, "--workers", &count]);
         words.extend(more);
         Self::up(Process::start(&words)?)
@@ -54,7 +63,7 @@ impl Server {
                 "ready" => workers.push(number(&line, "pid")?),
                 "all_ready" => {
                     let address = Some(text(&line, "addresses\":[")?.parse()?);
-                    return Ok(Self { process, workers, address });
+                    return Ok(Self { process, workers, address, deaths: Vec::new() });
                 }
                 _other => {}
             }
@@ -64,13 +73,63 @@ impl Server {
 
     /// Waits until one worker more is ready.
     pub(crate) fn replacement(&mut self) -> Attempt<()> {
+        self.until("ready").map(drop)
+    }
+
+    /// The next event of this name, as its line. `workers` are those that have become ready and have not ended.
+    pub(crate) fn until(&mut self, name: &str) -> Attempt<String> {
         loop {
-            let line = self.process.line()?.ok_or("the server ended")?;
-            if event(&line) == "ready" {
-                self.workers.push(number(&line, "pid")?);
-                return Ok(());
+            let line = self.process.line()?.ok_or_else(|| format!("the server ended before it told {name}"))?;
+            self.note(&line)?;
+            if event(&line) == name {
+                return Ok(line);
             }
         }
+    }
+
+    fn note(&mut self, line: &str) -> Attempt<()> {
+        match event(line) {
+            "ready" => self.workers.push(number(line, "pid")?),
+            "exit" => {
+                let pid = number(line, "pid")?;
+                self.workers.retain(|worker| *worker != pid);
+                if !line.contains("\"code\":0,") {
+                    self.deaths.push(line.to_owned());
+                }
+            }
+            _other => {}
+        }
+        Ok(())
+    }
+
+    /// Asks for a rollout and waits for its end: the line that tells it.
+    pub(crate) fn roll(&mut self) -> Attempt<String> {
+        self.process.signal(Signal::SIGHUP)?;
+        self.until("rollout_ended")
+    }
+
+    /// The same, where nothing else will do.
+    pub(crate) fn roll_to_the_end(&mut self) -> Attempt<()> {
+        let end = self.roll()?;
+        if end.contains("\"result\":\"done\"") { Ok(()) } else { Err(end.into()) }
+    }
+
+    /// Stops it in order; what was not.
+    pub(crate) fn stop(self) -> Attempt<Vec<String>> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.has_stopped()
+    }
+
+    /// Waits for its end; what was not in order.
+    pub(crate) fn has_stopped(mut self) -> Attempt<Vec<String>> {
+        while let Some(line) = self.process.line()? {
+            self.note(&line)?;
+        }
+        let status = self.process.wait()?;
+        if status.code() != Some(0) {
+            self.deaths.push(format!("the server ended with {status}"));
+        }
+        Ok(self.deaths)
     }
 
     /// The yardstick, if there is one.
@@ -79,7 +138,7 @@ impl Server {
         let mut pids = Vec::new();
         while let Some(line) = process.line()? {
             if line == "ready" {
-                return Ok(Some(Self { process, workers: pids, address: None }));
+                return Ok(Some(Self { process, workers: pids, address: None, deaths: Vec::new() }));
             }
             pids.push(line.parse()?);
         }

@@ -20,6 +20,7 @@ pub(super) const ROW: Row = Row {
     what: "wake-ups of master and workers over 10 s, after some load and the replacement of a worker",
     bar: "0",
     within: Duration::from_secs(60),
+    is_short: false,
     measure,
 };
 

@@ -30,6 +30,7 @@ pub(super) const ROW: Row = Row {
     what: "kill -9 of one of 2 workers every 500 ms for 10 s; 64 clients, each request on a new connection",
     bar: "0, 0, 0, abandoned (+ 1 per kill)",
     within: Duration::from_secs(90),
+    is_short: false,
     measure,
 };
 

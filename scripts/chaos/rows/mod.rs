@@ -1,5 +1,7 @@
 //! The rows of the table.
 
+mod bad_release;
+mod greeting;
 mod idle;
 mod kill_9;
 mod kills_new_connections;
@@ -7,14 +9,22 @@ mod kills_under_load;
 mod master_killed;
 mod memory;
 mod queued;
+mod rollouts;
+mod scale;
 mod shortage;
 mod simultaneous_starts;
 mod start_64;
 mod stop_under_load;
+mod term_under_load;
 
-use std::{fmt::Display, net::TcpListener, time::Duration};
+use std::{env, fmt::Display, net::TcpListener, time::Duration};
 
-use crate::{Attempt, figure::Figure};
+use crate::{
+    Attempt,
+    figure::{Figure, Verdict},
+    generator::Clients,
+    user::User,
+};
 
 pub(crate) struct Row {
     /// As the command line and the README call it.
@@ -23,6 +33,8 @@ pub(crate) struct Row {
     pub(crate) bar: &'static str,
     /// Several times what it takes on an idle machine.
     pub(crate) within: Duration,
+    /// Part of the short version.
+    pub(crate) is_short: bool,
     pub(crate) measure: fn() -> Attempt<Vec<Figure>>,
 }
 
@@ -37,7 +49,7 @@ impl Row {
     }
 }
 
-pub(crate) const ROWS: [Row; 12] = [
+pub(crate) const ROWS: [Row; 17] = [
     kill_9::ROW,
     start_64::ROW,
     memory::ROW,
@@ -50,7 +62,50 @@ pub(crate) const ROWS: [Row; 12] = [
     master_killed::ROW,
     simultaneous_starts::ROW,
     stop_under_load::ROW,
+    rollouts::ROW,
+    greeting::ROW,
+    scale::ROW,
+    bad_release::ROW,
+    term_under_load::ROW,
 ];
+
+/// What a row has found for one user and one way to connect.
+struct Outcome {
+    measured: String,
+    /// None of them is a matter of time.
+    wrongs: Vec<String>,
+    yardstick: String,
+}
+
+/// For each user, with a new connection per request, and with keep-alive.
+fn everybody(row: &Row, one: impl Fn(User, Clients) -> Attempt<Outcome>) -> Attempt<Vec<Figure>> {
+    let ways = User::all().into_iter().flat_map(|user| Clients::ALL.map(|clients| (user, clients)));
+    Ok(ways
+        .map(|(user, clients)| {
+            figure(row, &user.name(&format!("{}, {}", row.name, clients.name())), one(user, clients))
+        })
+        .collect())
+}
+
+fn figure(row: &Row, name: &str, outcome: Attempt<Outcome>) -> Figure {
+    let Outcome { mut measured, wrongs, yardstick } = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return Figure::failed(name, row.bar, error),
+    };
+    let verdict = if wrongs.is_empty() { Verdict::Met } else { Verdict::Failed };
+    if !wrongs.is_empty() {
+        measured = format!("{measured}; WRONG: {}", wrongs.join("; "));
+    }
+    Figure { row: name.to_owned(), measured, bar: row.bar.to_owned(), yardstick, verdict }
+}
+
+/// Of the short version, or else of the whole.
+fn amount(whole: usize, short: usize) -> usize {
+    if env::var_os(SHORT).is_some() { short } else { whole }
+}
+
+/// In the environment of a row.
+pub(crate) const SHORT: &str = "CHAOS_SHORT";
 
 /// A fixed address on which nobody listens, below the range from which the kernel takes the ports of clients.
 fn fixed_address() -> Attempt<String> {

@@ -20,6 +20,7 @@ pub(super) const ROW: Row = Row {
     what: "100 starts on one port at the same moment, 20 times",
     bar: "1 winner each time; the others exit 1, with address and reason",
     within: Duration::from_secs(120),
+    is_short: false,
     measure,
 };
 

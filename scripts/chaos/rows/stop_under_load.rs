@@ -22,6 +22,7 @@ pub(super) const ROW: Row = Row {
     what: "INT to the group and TERM to every process at once; 10 stops of 4 workers under load, 10 idle, 10 just started",
     bar: "orderly stop, 0 accepted requests reset",
     within: Duration::from_secs(90),
+    is_short: false,
     measure,
 };
 

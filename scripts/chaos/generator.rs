@@ -1,0 +1,168 @@
+//! The load generator `examples/load` as a process, and its report.
+
+use std::{env, fmt, net::SocketAddr};
+
+use nix::sys::signal::Signal;
+
+use crate::{Attempt, process::Process};
+
+/// What its clients do after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clients {
+    /// They take a new connection for every request.
+    New,
+    KeepAlive,
+}
+
+impl Clients {
+    pub(crate) const ALL: [Self; 2] = [Self::New, Self::KeepAlive];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::KeepAlive => "keep-alive",
+        }
+    }
+}
+
+pub(crate) struct Generator(Process);
+
+impl Generator {
+    /// 64 clients that ask all the time.
+    pub(crate) fn start(address: SocketAddr, clients: Clients, more: &[&str]) -> Attempt<Self> {
+        let mut words = vec!["--connections", "64"];
+        if clients == Clients::New {
+            words.push("--new");
+        }
+        words.extend(more);
+        Self::with(address, &words)
+    }
+
+    /// Returns when all of its workers are under way.
+    pub(crate) fn with(address: SocketAddr, more: &[&str]) -> Attempt<Self> {
+        let program = env::var("CHAOS_LOAD").map_err(|_| "CHAOS_LOAD does not say where the load generator is")?;
+        let address = address.to_string();
+        let mut words = vec!["--exec", &program, &address, "--json", "--duration", FOR_EVER];
+        words.extend(more);
+        let mut process = Process::start_heard(&words)?;
+        let said = process.heard()?;
+        if said.starts_with("load:") {
+            Ok(Self(process))
+        } else {
+            Err(format!("the load generator says: {said}").into())
+        }
+    }
+
+    /// Ends the load: all that was begun gets its answer.
+    pub(crate) fn finish(self) -> Attempt<Report> {
+        self.0.signal(Signal::SIGINT)?;
+        self.report()
+    }
+
+    /// When it has ended by itself.
+    fn report(mut self) -> Attempt<Report> {
+        let line = self.0.line()?.ok_or("the load generator has no report")?;
+        let report = Report::parse(&line)?;
+        let complaint = self.0.complaint()?;
+        self.0.wait()?;
+        match report.complete && complaint.is_empty() {
+            true => Ok(report),
+            false => Err(format!("the load generator says: {complaint}").into()),
+        }
+    }
+}
+
+pub(crate) struct Report {
+    complete: bool,
+    pub(crate) load: Book,
+    pub(crate) idle: Book,
+    /// How often each body came.
+    pub(crate) bodies: Vec<(String, u64)>,
+}
+
+/// What has become of connections and requests; see `examples/load/tally.rs`.
+#[derive(Default)]
+pub(crate) struct Book {
+    pub(crate) started: u64,
+    pub(crate) closed: u64,
+    /// Those that have failed are in `failures`.
+    open: u64,
+    pub(crate) answered: u64,
+    unanswered: u64,
+    /// By kind, those that there were.
+    pub(crate) failures: Vec<(String, u64)>,
+}
+
+impl Report {
+    fn parse(line: &str) -> Attempt<Self> {
+        let (load, idle) = line.split_once("\"idle\":{").map_or((line, None), |(load, idle)| (load, Some(idle)));
+        let bodies = part(line, "bodies").map_or(Ok(Vec::new()), numbers)?;
+        let idle = idle.map_or_else(|| Ok(Book::default()), Book::parse)?;
+        Ok(Self { complete: line.contains("\"complete\":true"), load: Book::parse(load)?, idle, bodies })
+    }
+
+    /// What is wrong.
+    pub(crate) fn wrongs(&self) -> Vec<String> {
+        self.load.wrongs().into_iter().chain(self.idle.wrongs()).collect()
+    }
+}
+
+impl Book {
+    fn parse(text: &str) -> Attempt<Self> {
+        let inner = |name| numbers(part(text, name).ok_or_else(|| format!("no {name} in the report"))?);
+        let (connections, requests) = (inner("connections")?, inner("requests")?);
+        let failures = inner("failures")?.into_iter().filter(|(_, count)| *count > 0).collect();
+        let of = |book: &[(String, u64)], name: &str| {
+            book.iter().find(|(key, _)| key == name).map(|(_, count)| *count).ok_or(format!("no {name} in the report"))
+        };
+        Ok(Self {
+            started: of(&connections, "started")?,
+            closed: of(&connections, "closed")?,
+            open: of(&connections, "open")?,
+            answered: of(&requests, "ok")?,
+            unanswered: of(&requests, "open")?,
+            failures,
+        })
+    }
+
+    /// Connections, and answers that are not what was expected.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.iter().map(|(_, count)| count).sum()
+    }
+
+    fn wrongs(&self) -> Vec<String> {
+        let mut wrongs: Vec<String> = self.failures.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        if self.unanswered > 0 {
+            wrongs.push(format!("{} requests open at the end", self.unanswered));
+        }
+        if self.started != self.closed + self.failed() + self.open {
+            let Self { started, closed, open, .. } = self;
+            wrongs
+                .push(format!("{started} connections started, {closed} closed, {open} open, {} failed", self.failed()));
+        }
+        wrongs
+    }
+}
+
+impl fmt::Display for Book {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} connections failed", self.failed(), self.started)
+    }
+}
+
+/// What is between the braces of a member that holds only numbers.
+fn part<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("\"{name}\":{{"))?;
+    rest.split('}').next()
+}
+
+fn numbers(part: &str) -> Attempt<Vec<(String, u64)>> {
+    let member = |text: &str| {
+        let (name, count) = text.rsplit_once(':').ok_or_else(|| format!("strange report: {text}"))?;
+        Ok((name.trim_matches('"').to_owned(), count.parse()?))
+    };
+    part.split(',').filter(|text| !text.is_empty()).map(member).collect()
+}
+
+/// Longer than any row.
+const FOR_EVER: &str = "3600";
