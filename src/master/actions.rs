@@ -180,6 +180,7 @@ impl Master {
         if !child.seat().is_aware() {
             return self.supervisor.handle_deaf(now, id);
         }
+        child.within = Some(within);
         let leaving = child.seat().is_draining();
         let knows = leaving || child.leaves;
         child.seat().drain();
@@ -204,7 +205,7 @@ impl Master {
 
     fn signal(&mut self, id: WorkerId, signal: Signal, why: Why) {
         let Some(child) = self.crew.get(&id) else { return };
-        self.report.signalled(id, child.pid(), why);
+        self.report.signalled(id, child.pid(), why, child.within);
         if signal == Signal::TERM {
             child.seat().term_asks(why == Why::Stuck);
         }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     os::fd::BorrowedFd,
+    time::Duration,
 };
 
 use super::{TARGET, addresses::News};
@@ -30,6 +31,8 @@ pub(super) struct Child {
     pub(super) awaits_room: bool,
     /// It has sent something that is no frame; said once.
     pub(super) garbles: bool,
+    /// How long it was told that it may take to finish.
+    pub(super) within: Option<Duration>,
     /// It has said that it leaves.
     pub(super) leaves: bool,
     /// What it has yet to be told of addresses.
@@ -46,6 +49,7 @@ impl Child {
             channel: Some(channel),
             awaits_room: false,
             garbles: false,
+            within: None,
             leaves: false,
             news: VecDeque::new(),
         }

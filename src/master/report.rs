@@ -150,7 +150,7 @@ impl Report {
     }
 
     /// A signal of the supervisor's is sent.
-    pub(super) fn signalled(&mut self, id: WorkerId, pid: u32, why: Why) {
+    pub(super) fn signalled(&mut self, id: WorkerId, pid: u32, why: Why, within: Option<Duration>) {
         let who = format!("worker {id} (pid {pid})");
         match why {
             // Not a warning: it may just not have had a turn yet.
@@ -160,7 +160,8 @@ impl Report {
                  like get SIGTERM, open connections are cut"
             ),
             Why::DrainOverdue => {
-                log::warn!(target: TARGET, "{who} has not finished within {:?}: it gets SIGTERM", self.drain_timeout);
+                let within = within.unwrap_or(self.drain_timeout);
+                log::warn!(target: TARGET, "{who} has not finished within {within:?}: it gets SIGTERM");
             }
             Why::TerminateOverdue => {
                 let within = self.terminate_timeout;
