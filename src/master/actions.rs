@@ -35,7 +35,7 @@ impl Master {
                 Action::Ask { id, within, leave } => self.ask(now, id, within, leave),
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Shut { slot, address, why } => self.shut(slot, address, why),
-                Action::Refuse => self.ports.refuse(),
+                Action::Refuse => self.refuse_newcomers(),
                 Action::Sweep => self.sweep(now),
                 Action::Emit(event) => self.emit(now, event),
                 Action::Finish(outcome) => self.finish(now, outcome),
@@ -188,13 +188,14 @@ impl Master {
         match sent {
             Ok(()) => {
                 self.flush(id);
-                // What it does not read cannot tell it; its handler of SIGTERM does, and wakes it. Nobody need tell it twice.
+                // What it does not read cannot tell it; its handler of SIGTERM does, and wakes it. Nobody need tell it
+                // twice.
                 if !leaving && self.crew.get(&id).is_some_and(Child::is_stuck) {
                     self.signal(id, Signal::TERM, Why::Stuck);
                 }
             }
-            // It knows by itself, or from a TERM to the group for one, and has closed its channel: it is on its way out,
-            // and a TERM from here would cut that short.
+            // It knows by itself, or from a TERM to the group for one, and has closed its channel: it is on its way
+            // out, and a TERM from here would cut that short.
             Err(_) if knows => {}
             Err(error) => {
                 log::debug!(target: TARGET, "asking worker {id}: {error}");
@@ -232,6 +233,12 @@ impl Master {
             Ok(None) => {}
             Err(error) => log::error!(target: TARGET, "shutting the socket of slot {slot} at {at}: {error}"),
         }
+    }
+
+    /// The cluster stops. At doors of the workers' own, too, before these look into their queues for the last time.
+    fn refuse_newcomers(&self) {
+        self.ports.refuse();
+        self.custody.refuse_newcomers(|_every| true);
     }
 
     fn sweep(&mut self, now: Instant) {

@@ -79,11 +79,11 @@ impl Master {
     /// [`WorkerEvent::AddressRemoved`](crate::WorkerEvent::AddressRemoved). Their listeners there accept whoever waits,
     /// then say `WouldBlock` for ever; [`Worker::serve`](crate::Worker::serve) does that by itself. Connections go on.
     ///
-    /// The claim is given back at once. A port is free for others when the workers have left it: they shut their
-    /// sockets when nobody waits, and what is still open after a second the master shuts, which resets whoever waits
-    /// there (without [`keep_listeners`](crate::Cluster::keep_listeners) it has nothing to shut). A Unix socket refuses
-    /// later clients from this call on, and its file is removed. A socket that the cluster was
-    /// [given](Listen::fd) is closed, not shut.
+    /// The claim is given back at once, and later clients are refused from this call on. A port is free for others when
+    /// the workers have left it: they shut their sockets when nobody waits, and what is still open after a second the
+    /// master shuts, which resets whoever waits there (without [`keep_listeners`](crate::Cluster::keep_listeners) it
+    /// has nothing to shut, and clients come until the workers hear of it). The file of a Unix socket is removed. A
+    /// socket that the cluster was [given](Listen::fd) is closed, not shut.
     ///
     /// **Errors**: there is no address of this name, or no longer (the error lists those that there are).
     pub fn remove_address(&mut self, name: &str) -> Result<()> {
@@ -97,6 +97,7 @@ impl Master {
         let now = Instant::now();
         log::info!(target: TARGET, "the address {} ({name:?}) is removed", self.ports.address_at(place));
         self.ports.remove(place);
+        self.custody.refuse_newcomers(|at| at == place);
         self.seats.remove_address(place);
         self.supervisor.handle_address_removed(now, place);
         self.tell_all_of(News::Removed(place));

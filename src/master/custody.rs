@@ -9,6 +9,7 @@
 
 use std::{io, mem};
 
+use super::TARGET;
 use crate::{
     config::{Balance, Bind},
     error::Result,
@@ -64,6 +65,15 @@ impl Custody {
         self.doors.remove(&(slot, address)).map_or(Ok(None), |door| self.shut(slot, address, &door))
     }
 
+    /// Nobody new comes to the doors that are `meant`, which are all of an address; their queues stay.
+    pub(super) fn refuse_newcomers(&self, meant: impl Fn(usize) -> bool) {
+        for ((slot, address), door) in self.doors.iter().filter(|((_, address), _)| meant(*address)) {
+            if let Err(error) = door::refuse_newcomers(door) {
+                log::debug!(target: TARGET, "refusing newcomers at slot {slot}, address {address}: {error}");
+            }
+        }
+    }
+
     fn shut(&mut self, slot: Slot, address: usize, door: &Owned) -> io::Result<Option<u32>> {
         self.steering.before_leave(&self.doors, slot, address, door);
         let shut = door::shut(door);
@@ -87,8 +97,8 @@ impl Custody {
         self.steering.strangers(&self.doors)
     }
 
-    /// Those that nobody waits behind are shut; true if there are others. Whoever knocks between the look and the deed is
-    /// reset, which takes a microsecond or two.
+    /// Those that nobody waits behind are shut; true if there are others. Whoever knocks between the look and the deed
+    /// is reset, which takes a microsecond or two.
     pub(super) fn give_up_idle(&mut self) -> bool {
         self.steering.end();
         let idle = |door: &Owned| queue::waiting(door).is_ok_and(|waiting| waiting == 0);

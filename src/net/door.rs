@@ -16,7 +16,7 @@ use super::{claim::stream_socket, ip, refused};
 use crate::{
     config::Bind,
     error::{Error, Kind, Result},
-    sys::{deferral, owned::Owned, queue},
+    sys::{deferral, owned::Owned, queue, refusal},
 };
 
 /// In the worker: a socket bound beside the claim, not yet listening.
@@ -91,6 +91,16 @@ pub(crate) fn shut(door: impl AsFd) -> io::Result<Option<u32>> {
     let waiting = queue::waiting(&door).unwrap_or(0);
     shutdown(door.as_fd().as_raw_fd(), Shutdown::Read)?;
     Ok(Some(waiting))
+}
+
+/// Nobody new comes any more: whoever connects is refused, unless other doors listen there. Those who wait stay, and
+/// those whose handshake has begun still come.
+pub(crate) fn refuse_newcomers(door: impl AsFd) -> io::Result<()> {
+    match refusal::refuse_newcomers(door) {
+        // It was done before, or this kernel allows it to root alone: then they come until the door is shut.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
 }
 
 /// By the kernel's own number of the socket; descriptors of one socket differ.

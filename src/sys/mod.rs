@@ -14,7 +14,7 @@
 //! | [`signal`] | `sigaction`, `pthread_sigmask`, `signalfd` | no | the handlers are, the rest is not | a `SignalFd` owns one; the TERM handler borrows its eventfd for ever |
 //! | [`parent`] | `prctl`, `getppid` | no | yes | none |
 //! | [`mapping`] | `memfd_create`, `mmap`, `mprotect` | no | reading and writing a page is | a `Mapping` owns one |
-//! | [`queue`], [`deferral`], [`steer`] | `getsockopt`, `setsockopt` | no | yes | borrow the socket |
+//! | [`queue`], [`deferral`], [`refusal`], [`steer`] | `getsockopt`, `setsockopt` | no | yes | borrow the socket |
 //! | `readiness` | `epoll_ctl`, by tokio | no | no | shares one of `owned` |
 //! | [`rights`] | `sendmsg`, `recvmsg` | no (if the socket does not) | no | sending duplicates, receiving gives owned ones |
 //! | [`stdio`] | `open` of /dev/null | no | yes | 0, 1 and 2 belong to the program |
@@ -34,6 +34,7 @@ pub(crate) mod queue;
 #[cfg(feature = "tokio")]
 pub(crate) mod readiness;
 pub(crate) mod reap;
+pub(crate) mod refusal;
 pub(crate) mod rights;
 pub(crate) mod signal;
 pub(crate) mod stdio;

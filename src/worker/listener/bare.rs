@@ -7,6 +7,7 @@
 //! somebody waited.
 
 use std::{
+    mem,
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -62,17 +63,35 @@ impl BareSockets {
     /// Called again and again while some are to be given up. Gives up what can be given up now and returns the
     /// addresses. `shuts`: whoever is not shared is shut, also if its address remains. `whose` is for the log.
     pub(in crate::worker) fn leave(&mut self, now: Instant, shuts: bool, whose: &Seat) -> Vec<u16> {
-        let leaves = |bare: &Bare| {
-            let since = bare.since?;
-            Some(now.saturating_duration_since(since) >= LONGEST || !has_waiting(&bare.socket))
-        };
-        let (doomed, others) =
-            std::mem::take(&mut self.sockets).into_iter().partition(|bare| leaves(bare) == Some(true));
+        let (doomed, others): (Vec<Bare>, Vec<Bare>) =
+            mem::take(&mut self.sockets).into_iter().partition(|bare| bare.is_done(now, shuts));
         self.sockets = others;
-        let doomed: Vec<Bare> = doomed;
-        let shut_now = doomed.iter().filter(|bare| !bare.is_shared && (shuts || bare.is_removed));
-        shut_now.for_each(|bare| shut(&bare.socket, whose));
+        doomed.iter().filter(|bare| bare.is_shut(shuts)).for_each(|bare| shut(&bare.socket, whose));
         doomed.into_iter().map(|bare| bare.address).collect()
+    }
+}
+
+impl Bare {
+    /// To be given up now.
+    fn is_done(&self, now: Instant, shuts: bool) -> bool {
+        let Some(since) = self.since else { return false };
+        if now.saturating_duration_since(since) >= LONGEST {
+            return true;
+        }
+        if has_waiting(&self.socket) {
+            return false;
+        }
+        if !self.is_shut(shuts) {
+            return true;
+        }
+        // Nobody is to come between the last look into the queue and the end. Whom this fails to refuse comes.
+        let _ = door::refuse_newcomers(&self.socket);
+        !has_waiting(&self.socket)
+    }
+
+    /// When it is given up.
+    fn is_shut(&self, shuts: bool) -> bool {
+        !self.is_shared && (shuts || self.is_removed)
     }
 }
 

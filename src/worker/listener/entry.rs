@@ -57,6 +57,8 @@ pub(in crate::worker) struct Entry<L: Socket> {
     is_removed: Arc<AtomicBool>,
     /// Threads inside `accept_blocking`.
     waiting: AtomicUsize,
+    /// Nobody new comes, but the queue was not looked at since.
+    refuses: AtomicBool,
     /// It takes no more connections: it was shut, by this worker while draining or by the master.
     done: AtomicBool,
 }
@@ -92,8 +94,8 @@ impl<L: Socket> Entry<L> {
         let Prepared { poller, pause } = prepared;
         let door = Owned::register(L::from(door), AsFd::as_fd);
         let (at, is_shared) = (bind.at.clone(), bind.shared);
-        let (waiting, done) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let entry = Self { poller, door, pause, at, is_shared, control, index, is_removed, waiting, done };
+        let (waiting, refuses, done) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        let entry = Self { poller, door, pause, at, is_shared, control, index, is_removed, waiting, refuses, done };
         let watched = entry.poller.add(&entry.door, EpollEvent::new(EpollFlags::EPOLLIN, 0));
         watched.map_err(|error| Error::system("watching the listener's socket", error))?;
         Ok(entry)
@@ -173,7 +175,9 @@ impl<L: Socket> Entry<L> {
                     if !leaves {
                         break;
                     }
-                    self.leave();
+                    if !self.refuses_newcomers() {
+                        self.leave();
+                    }
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) if pause::is_shortage(&error) => {
@@ -200,6 +204,19 @@ impl<L: Socket> Entry<L> {
                 log::warn!(target: TARGET, "watching the listening socket again: {error}");
             }
         }
+    }
+
+    /// Before it is shut the kernel lets nobody in any more, so that nobody comes between the last look into the queue
+    /// and the end. True if that was news: the queue is to be looked at once more.
+    fn refuses_newcomers(&self) -> bool {
+        if !self.shuts() || self.refuses.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let refused = door::refuse_newcomers(&self.door);
+        if let Err(error) = &refused {
+            log::debug!(target: TARGET, "refusing newcomers at {}: {error}", self.at);
+        }
+        refused.is_ok()
     }
 
     /// Nobody waits any more: it is not looked at again, and perhaps shut, which takes it out of the kernel's group and
