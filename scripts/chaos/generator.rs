@@ -46,7 +46,7 @@ impl Generator {
         words.extend(more);
         let mut process = Process::start_heard(&words)?;
         let said = process.heard()?;
-        if said.starts_with("load:") {
+        if said.contains("under way: ") {
             Ok(Self(process))
         } else {
             Err(format!("the load generator says: {said}").into())
@@ -85,6 +85,8 @@ pub(crate) struct Report {
 pub(crate) struct Book {
     pub(crate) started: u64,
     pub(crate) closed: u64,
+    /// By the server, in order; they are among the closed ones.
+    pub(crate) closed_while_idle: u64,
     /// Those that have failed are in `failures`.
     open: u64,
     pub(crate) answered: u64,
@@ -118,6 +120,7 @@ impl Book {
         Ok(Self {
             started: of(&connections, "started")?,
             closed: of(&connections, "closed")?,
+            closed_while_idle: of(&connections, "closed_while_idle")?,
             open: of(&connections, "open")?,
             answered: of(&requests, "ok")?,
             unanswered: of(&requests, "open")?,

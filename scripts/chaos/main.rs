@@ -18,6 +18,7 @@ mod embed;
 mod figure;
 mod folder;
 mod generator;
+mod lines;
 mod load;
 mod process;
 mod procfs;

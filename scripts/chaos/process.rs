@@ -44,10 +44,10 @@ impl Process {
         Self::spawn(&mut command)
     }
 
-    /// With stderr for [`Process::heard`] and [`Process::complaint`].
+    /// The load generator, with stderr for [`Process::heard`] and [`Process::complaint`].
     pub(crate) fn start_heard(words: &[&str]) -> Attempt<Self> {
         let mut command = this_program(words);
-        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stderr(Stdio::piped()).env("RUST_LOG", "warn,load=info");
         Self::spawn(&mut command)
     }
 

@@ -15,18 +15,24 @@ use mio_cluster::{
     mio::{Events, Interest, Poll, Token, net::TcpStream},
 };
 
-use crate::{Attempt, embed, release::Release};
+use crate::{Attempt, embed, lines::Lines, release::Release};
 
 /// The role `--serve`: a master that prints its events as JSON.
 pub(crate) fn run(words: &[&str]) -> Attempt<ExitCode> {
-    let Options { cluster, spins, waits, embedded, release } = Options::parse(words)?;
+    let Options { cluster, spins, waits, embedded, release, stay } = Options::parse(words)?;
     if waits {
         println!("waiting");
         io::stdin().read_to_end(&mut Vec::new())?;
     }
     let again = release.clone();
     let cluster = cluster.on_reload(move || again.read());
-    let work = move |worker| work(worker, spins, &release);
+    let work = move |mut worker: Worker| {
+        release.begin(&mut worker)?;
+        match stay {
+            Some(stay) => Ok(Lines { stay }.serve(worker)?),
+            None => work(worker, spins),
+        }
+    };
     if embedded {
         return embed::run(cluster, work);
     }
@@ -47,12 +53,14 @@ struct Options {
     waits: bool,
     embedded: bool,
     release: Release,
+    /// Serves lines instead, to clients that may stay for so long when their worker leaves.
+    stay: Option<Duration>,
 }
 
 impl Options {
     fn parse(mut words: &[&str]) -> Attempt<Self> {
         let (cluster, release) = (Cluster::new(), Release::new(None));
-        let mut this = Self { cluster, spins: false, waits: false, embedded: false, release };
+        let mut this = Self { cluster, spins: false, waits: false, embedded: false, release, stay: None };
         loop {
             words = match words {
                 ["--listen", address, rest @ ..] => {
@@ -70,6 +78,14 @@ impl Options {
                 ["--settle", millis, rest @ ..] => {
                     let settle = Duration::from_millis(millis.parse()?);
                     this.cluster = this.cluster.rollout(Rollout::new().settle(settle));
+                    rest
+                }
+                ["--lines", millis, rest @ ..] => {
+                    this.stay = Some(Duration::from_millis(millis.parse()?));
+                    rest
+                }
+                ["--max-lingering", count, rest @ ..] => {
+                    this.cluster = this.cluster.max_lingering(count.parse()?);
                     rest
                 }
                 ["--ready-timeout", millis, rest @ ..] => {
@@ -103,8 +119,7 @@ pub(crate) fn print(event: &Event) {
     println!("{}", event.to_json());
 }
 
-fn work(mut worker: Worker, spins: bool, release: &Release) -> io::Result<()> {
-    release.begin(&mut worker)?;
+fn work(mut worker: Worker, spins: bool) -> io::Result<()> {
     if spins && worker.slot().index() == 0 {
         let _door = worker.listen()?;
         loop {

@@ -79,12 +79,18 @@ impl Server {
     /// The next event of this name, as its line. `workers` are those that have become ready and have not ended.
     pub(crate) fn until(&mut self, name: &str) -> Attempt<String> {
         loop {
-            let line = self.process.line()?.ok_or_else(|| format!("the server ended before it told {name}"))?;
-            self.note(&line)?;
+            let line = self.next().map_err(|error| format!("before it told {name}: {error}"))?;
             if event(&line) == name {
                 return Ok(line);
             }
         }
+    }
+
+    /// The next event.
+    pub(crate) fn next(&mut self) -> Attempt<String> {
+        let line = self.process.line()?.ok_or("the server ended")?;
+        self.note(&line)?;
+        Ok(line)
     }
 
     fn note(&mut self, line: &str) -> Attempt<()> {

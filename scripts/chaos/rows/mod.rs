@@ -3,9 +3,11 @@
 mod bad_release;
 mod greeting;
 mod idle;
+mod idle_keep_alive;
 mod kill_9;
 mod kills_new_connections;
 mod kills_under_load;
+mod long_lived;
 mod master_killed;
 mod memory;
 mod queued;
@@ -14,6 +16,7 @@ mod scale;
 mod shortage;
 mod simultaneous_starts;
 mod start_64;
+mod steering_overhead;
 mod stop_under_load;
 mod term_under_load;
 
@@ -49,7 +52,7 @@ impl Row {
     }
 }
 
-pub(crate) const ROWS: [Row; 17] = [
+pub(crate) const ROWS: [Row; 20] = [
     kill_9::ROW,
     start_64::ROW,
     memory::ROW,
@@ -67,6 +70,9 @@ pub(crate) const ROWS: [Row; 17] = [
     scale::ROW,
     bad_release::ROW,
     term_under_load::ROW,
+    idle_keep_alive::ROW,
+    long_lived::ROW,
+    steering_overhead::ROW,
 ];
 
 /// What a row has found for one user and one way to connect.
