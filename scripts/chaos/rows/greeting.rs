@@ -92,7 +92,7 @@ fn unreadable(server: &mut Server, folder: &Folder, greeting: &str) -> Attempt<V
     let is_told = end.contains("\"result\":\"aborted\",\"slot\":null") && end.contains(FILE);
     let mut wrongs: Vec<String> = others(server.address()?, greeting)?.into_iter().collect();
     // Those of the generation before may have ended meanwhile.
-    let is_same = server.workers.len() == WORKERS && server.workers.iter().all(|worker| before.contains(worker));
+    let is_same = server.workers.len() >= WORKERS && server.workers.iter().all(|worker| before.contains(worker));
     if !is_told || !is_same {
         wrongs.push(format!("workers {before:?} before and {:?} after {end}", server.workers));
     }
