@@ -135,6 +135,8 @@ pub trait Service: Sized {
     /// In a drain only what the peer sends is a sign of life: a connection to which something is sent again and again,
     /// a subscriber's say, is closed like an idle one. Say goodbye to it here; one that is to stay longer has a
     /// [deadline of its own](Io::set_drain_deadline).
+    ///
+    /// Who was still in the queue is accepted afterwards; its [`opened`](Self::opened) finds [`Io::is_draining`] true.
     fn draining(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = (conn, io);
     }
