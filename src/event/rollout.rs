@@ -19,7 +19,8 @@ use crate::{error::Error, id::Slot};
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum RolloutResult {
-    /// Every slot has a new worker that is ready.
+    /// Every slot has a new worker that is ready, and no old one accepts any more: who connects from now on meets the
+    /// new generation.
     Done,
     /// It went no further: workers that were not replaced before serve on.
     Aborted {

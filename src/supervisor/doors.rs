@@ -135,6 +135,7 @@ impl Supervisor {
         self.came_online(now, id);
         let Some(address) = self.addresses[place].clone() else { return };
         let Some(process) = self.process_mut(id) else { return };
+        process.accepts_at(place);
         if process.listens_at(now, place) {
             let event = Event::Listening { worker: process.worker, address };
             self.emit(event);
@@ -155,6 +156,8 @@ impl Supervisor {
     pub(super) fn leave_doors(&mut self, now: Instant, index: usize, id: WorkerId, address: Option<usize>) {
         let until = if self.posts[index].is_leaving() { now } else { now + KEPT_FOR };
         self.posts[index].doors.leave(now, id, address, until);
+        self.process_mut(id).into_iter().for_each(|process| process.accepts_no_more(address));
+        self.rollout_goes_on(now);
     }
 
     /// Whatever the slot still holds.

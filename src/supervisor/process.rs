@@ -18,6 +18,8 @@ pub(super) struct Process {
     /// Where it listens, or has listened, and where it has yet to begin before it is ready; by place.
     listening: Vec<usize>,
     awaited: Vec<usize>,
+    /// Where it accepts now.
+    accepts: Vec<usize>,
     link: Link,
     /// Why the supervisor wants it gone, if it does.
     cause: Option<Cause>,
@@ -64,6 +66,7 @@ impl Process {
             ready_since: None,
             listening: Vec::new(),
             awaited: Vec::new(),
+            accepts: Vec::new(),
             link: Link::Open,
             cause: None,
             sent: Vec::new(),
@@ -98,6 +101,21 @@ impl Process {
             Phase::Ready | Phase::Parting { .. } => false,
             Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
         }
+    }
+
+    pub(super) fn accepts_at(&mut self, place: usize) {
+        if !self.accepts.contains(&place) {
+            self.accepts.push(place);
+        }
+    }
+
+    /// At this address, or at all of them.
+    pub(super) fn accepts_no_more(&mut self, place: Option<usize>) {
+        self.accepts.retain(|accepts| place.is_some_and(|place| place != *accepts));
+    }
+
+    pub(super) fn is_accepting(&self) -> bool {
+        !self.accepts.is_empty()
     }
 
     /// Notes the address. False if that is no news, or if it leaves anyway.

@@ -115,7 +115,10 @@ impl Supervisor {
             while self.begin_step(now) {}
         }
         let running = self.rollouts.running.as_ref();
-        if running.is_some_and(|running| running.steps.is_empty() && !self.has_old(running.since)) {
+        let is_over = |running: &Running| {
+            running.steps.is_empty() && !self.has_old(running.since) && !self.accepts_as_former(running.since)
+        };
+        if running.is_some_and(is_over) {
             self.end_rollout(RolloutResult::Done);
         }
     }
@@ -357,6 +360,12 @@ impl Supervisor {
             PostState::Spawning { id } => (*id < since).then_some(Old::IsForked),
             PostState::Vacant | PostState::Retired(_) => None,
         }
+    }
+
+    /// Somebody of the old generation has yet to hear that it leaves: newcomers may still meet it.
+    fn accepts_as_former(&self, since: WorkerId) -> bool {
+        let mut former = self.posts.iter().flat_map(|post| &post.former);
+        former.any(|process| process.worker.id < since && process.is_accepting())
     }
 
     /// One generation, if nothing else is said.

@@ -9,6 +9,7 @@ mod by_hand;
 mod doors;
 mod ends;
 mod first_starts;
+mod handed_over;
 mod leaving;
 mod pace;
 mod referee;
