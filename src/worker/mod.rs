@@ -73,8 +73,8 @@ use crate::{
 /// **Signals**: SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTTIN and SIGTTOU do nothing here (a terminal sends them
 /// to the whole group, but the master decides); SIGTERM asks a worker that looks at `is_draining` or `next_event`, or
 /// waits in [`accept_blocking`](Listener::accept_blocking), to drain and ends any other. It goes on as before until the
-/// master has said what becomes of its sockets, for 50 ms at most: a service manager tells master and workers at once.
-/// What the function installs itself wins.
+/// master has said what becomes of its sockets, for half a second at most: a service manager tells master and workers
+/// at once, and the machine may be slow to run the master. What the function installs itself wins.
 ///
 /// **Its place in the system**: it is called `w0 server` where the master is called `server` (0: the slot), as `ps -o
 /// comm` and `top` show, so `killall server` means the master; and its `oom_score_adj` is 100 above the master's, so
