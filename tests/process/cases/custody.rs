@@ -103,7 +103,7 @@ fn hundred_clients_of_the_only_worker(bench: &Bench) {
 
 /// The socket is its replacement's, with whoever waits there: in every kind of loop.
 fn sigterm_to_a_worker_loses_nobody(bench: &Bench) {
-    for worker in ["serve", "managed told", "threads", "bare"] {
+    for worker in ["serve", "managed", "threads", "bare"] {
         let mut run = bench.start(&format!("cluster mode=run listen=@:0 worker={worker}"));
         let address = run.ready();
         run.expect_once("exited with code 0");

@@ -11,6 +11,7 @@ cases!("stop":
     orderly_stop_by_int_to_the_group,
     orderly_stop_finishes_what_was_queued,
     orderly_stop_refuses_who_comes_too_late,
+    orderly_stop_refuses_newcomers_and_keeps_the_queue,
     orderly_stop_of_all_workers_at_once,
     stop_while_workers_start,
     stop_during_back_off,
@@ -86,6 +87,24 @@ fn orderly_stop_refuses_who_comes_too_late(bench: &Bench) {
     run.expect_once("stopping at once: 1 worker killed");
     run.signal(Signal::SIGQUIT);
     run.end_with(0);
+}
+
+/// The worker stands still, and has not even heard of it.
+fn orderly_stop_refuses_newcomers_and_keeps_the_queue(bench: &Bench) {
+    for worker in ["serve", "managed", "threads", "bare"] {
+        let mut run = bench.start(&format!("cluster mode=run listen=@:0 worker={worker}"));
+        let address = run.ready();
+        let pid = run.all("ready")[0].get("pid");
+        run.signal_to(pid, Signal::SIGSTOP);
+        let waiting = [(); 10].map(|()| bench.connect(address));
+        run.signal(Signal::SIGTERM);
+        run.pass_until(|| TcpStream::connect(address).is_err());
+        run.signal_to(pid, Signal::SIGCONT);
+        for mut client in waiting {
+            client.ask("who");
+        }
+        run.end_with(0);
+    }
 }
 
 fn orderly_stop_of_all_workers_at_once(bench: &Bench) {
