@@ -4,7 +4,7 @@ use std::{
     env,
     io::{BufRead, BufReader, Lines, Read, Write},
     os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +28,7 @@ use crate::{
 pub(crate) struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    complaints: Option<BufReader<ChildStderr>>,
 }
 
 impl Process {
@@ -54,7 +55,8 @@ impl Process {
     fn spawn(command: &mut Command) -> Attempt<Self> {
         let mut child = command.process_group(0).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no stdout")?;
-        Ok(Self { child, lines: BufReader::new(stdout).lines() })
+        let complaints = child.stderr.take().map(BufReader::new);
+        Ok(Self { child, lines: BufReader::new(stdout).lines(), complaints })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -68,20 +70,15 @@ impl Process {
 
     /// The next line of its stderr.
     pub(crate) fn heard(&mut self) -> Attempt<String> {
-        let stderr = self.child.stderr.as_mut().ok_or("no stderr")?;
-        let mut line = Vec::new();
-        for byte in stderr.bytes() {
-            match byte? {
-                b'\n' => break,
-                byte => line.push(byte),
-            }
-        }
-        Ok(String::from_utf8_lossy(&line).into_owned())
+        let mut line = String::new();
+        self.complaints.as_mut().ok_or("no stderr")?.read_line(&mut line)?;
+        Ok(line)
     }
 
+    /// The rest of it.
     pub(crate) fn complaint(&mut self) -> Attempt<String> {
         let mut text = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
+        if let Some(stderr) = &mut self.complaints {
             stderr.read_to_string(&mut text)?;
         }
         Ok(text)

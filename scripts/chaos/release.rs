@@ -51,7 +51,6 @@ impl Release {
     }
 
     /// Returns if it works.
-    #[expect(clippy::exit, reason = "how a bad release ends")]
     pub(crate) fn begin(&self, worker: &mut Worker) -> mio_cluster::Result<()> {
         match self.worth.get() {
             Worth::Works | Worth::Unreadable => Ok(()),

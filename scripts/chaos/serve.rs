@@ -58,61 +58,39 @@ struct Options {
 }
 
 impl Options {
-    fn parse(mut words: &[&str]) -> Attempt<Self> {
+    fn parse(words: &[&str]) -> Attempt<Self> {
         let (cluster, release) = (Cluster::new(), Release::new(None));
         let mut this = Self { cluster, spins: false, waits: false, embedded: false, release, stay: None };
-        loop {
-            words = match words {
-                ["--listen", address, rest @ ..] => {
-                    this.cluster = this.cluster.listen(*address);
-                    rest
-                }
-                ["--workers", count, rest @ ..] => {
-                    this.cluster = this.cluster.workers(count.parse()?);
-                    rest
-                }
-                ["--keep-listeners", keep, rest @ ..] => {
-                    this.cluster = this.cluster.keep_listeners(keep.parse()?);
-                    rest
-                }
-                ["--settle", millis, rest @ ..] => {
-                    let settle = Duration::from_millis(millis.parse()?);
-                    this.cluster = this.cluster.rollout(Rollout::new().settle(settle));
-                    rest
-                }
-                ["--lines", millis, rest @ ..] => {
-                    this.stay = Some(Duration::from_millis(millis.parse()?));
-                    rest
-                }
-                ["--max-lingering", count, rest @ ..] => {
-                    this.cluster = this.cluster.max_lingering(count.parse()?);
-                    rest
-                }
-                ["--ready-timeout", millis, rest @ ..] => {
-                    this.cluster = this.cluster.ready_timeout(Duration::from_millis(millis.parse()?));
-                    rest
-                }
-                ["--release", file, rest @ ..] => {
-                    this.release = Release::new(Some(file.into()));
-                    rest
-                }
-                ["--spin", rest @ ..] => {
-                    this.spins = true;
-                    rest
-                }
-                ["--wait", rest @ ..] => {
-                    this.waits = true;
-                    rest
-                }
-                ["--embedded", rest @ ..] => {
-                    this.embedded = true;
-                    rest
-                }
-                [] => return Ok(this),
-                other => return Err(format!("unknown option {}", other[0]).into()),
+        let mut words = words.iter();
+        while let Some(option) = words.next() {
+            let mut value = || words.next().copied().ok_or_else(|| format!("{option} needs a value"));
+            match *option {
+                "--spin" => this.spins = true,
+                "--wait" => this.waits = true,
+                "--embedded" => this.embedded = true,
+                "--release" => this.release = Release::new(Some(value()?.into())),
+                "--lines" => this.stay = Some(millis(value()?)?),
+                other => this.cluster = with(this.cluster, other, value()?)?,
             }
         }
+        Ok(this)
     }
+}
+
+fn with(cluster: Cluster, option: &str, value: &str) -> Attempt<Cluster> {
+    Ok(match option {
+        "--listen" => cluster.listen(value),
+        "--workers" => cluster.workers(value.parse()?),
+        "--keep-listeners" => cluster.keep_listeners(value.parse()?),
+        "--settle" => cluster.rollout(Rollout::new().settle(millis(value)?)),
+        "--max-lingering" => cluster.max_lingering(value.parse()?),
+        "--ready-timeout" => cluster.ready_timeout(millis(value)?),
+        unknown => return Err(format!("unknown option {unknown}").into()),
+    })
+}
+
+fn millis(value: &str) -> Attempt<Duration> {
+    Ok(Duration::from_millis(value.parse()?))
 }
 
 pub(crate) fn print(event: &Event) {

@@ -122,16 +122,22 @@ impl Clients {
     fn run(mut self, over: &AtomicBool) -> io::Result<Fates> {
         let mut events = Events::with_capacity(CLIENTS);
         let mut next = Instant::now() + EVERY;
-        while !over.load(Ordering::Relaxed) {
+        let mut end = None;
+        while end.is_none_or(|end| Instant::now() < end && self.clients.iter().any(|client| client.asks)) {
             self.poll.poll(&mut events, Some(next.saturating_duration_since(Instant::now())))?;
             for event in &events {
                 self.work(event.token().0)?;
             }
+            if over.load(Ordering::Relaxed) {
+                end.get_or_insert(Instant::now() + ANSWERED_WITHIN);
+            }
             if Instant::now() >= next {
-                next += EVERY;
-                (0..CLIENTS).for_each(|at| self.ask(at));
+                next = Instant::now() + EVERY;
+                let asks = if end.is_none() { CLIENTS } else { 0 };
+                (0..asks).for_each(|at| self.ask(at));
             }
         }
+        self.fates.unanswered += self.clients.iter().filter(|client| client.asks).count();
         Ok(self.fates)
     }
 
@@ -139,10 +145,7 @@ impl Clients {
     fn ask(&mut self, at: usize) {
         let client = &mut self.clients[at];
         let is_over = client.stays_since().is_some_and(|since| since + MOMENTS > STAY);
-        if !is_over && client.asks {
-            self.fates.unanswered += 1;
-        }
-        if !is_over {
+        if !is_over && !client.asks {
             client.asks = client.stream.write(ASK).is_ok();
         }
     }
@@ -172,6 +175,7 @@ impl Clients {
             }
         }
         if !open {
+            self.fates.unanswered += usize::from(client.asks);
             match client.stays_since() {
                 None => self.fates.cut += 1,
                 Some(stayed) if stayed + MOMENT < STAY => self.fates.early += 1,
@@ -204,6 +208,7 @@ const LINGERING: usize = 2;
 const CLIENTS: usize = 256;
 const STAY: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_millis(100);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const SETTLED: Duration = Duration::from_millis(300);
 
 /// From the beginning of a drain until the last client is told.

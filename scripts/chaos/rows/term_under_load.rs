@@ -52,7 +52,7 @@ fn one(user: User, clients: Clients) -> Attempt<Outcome> {
     };
     let (mut lost, mut hung, mut answered, mut late) = (0, 0, 0, 0);
     let (mut wrongs, mut free, mut busy) = (Vec::new(), Vec::new(), Vec::new());
-    for stop in 0..amount(20, 4) {
+    for stop in 0..amount(20, 2) {
         let is_busy = stop % 2 == 1;
         let (counts, refused_from, wrong) = stop_once(user, connections, is_busy)?;
         lost += counts.lost;
