@@ -160,7 +160,9 @@ impl Report {
                  like get SIGTERM, open connections are cut"
             ),
             Why::DrainOverdue => {
-                let within = within.unwrap_or(self.drain_timeout);
+                // A stop may have left it less.
+                let most = self.stopping.map_or(Duration::MAX, |_| self.drain_timeout);
+                let within = within.unwrap_or(self.drain_timeout).min(most);
                 log::warn!(target: TARGET, "{who} has not finished within {within:?}: it gets SIGTERM");
             }
             Why::TerminateOverdue => {
