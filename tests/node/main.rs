@@ -138,8 +138,8 @@
 //! | `signals_to_the_primary` | covered |
 //! | `descriptor_leaks` | covered |
 //! | `zombies` | covered |
-//! | `balance` | covered for the kernel's choice; by load it waits for steering |
-//! | rolling restart, no failed request during one | wait for rollouts (a crash: `scripts/chaos/run kill-9 queued`) |
+//! | `rolling_restart` | covered, with no failed request; under load: `scripts/chaos/run` |
+//! | `balance` | covered for the kernel's choice; one by load is not there yet |
 //! | a worker that hangs | waits for the watch |
 //! | limits of memory and uptime | wait for recycling |
 #![allow(

@@ -1,14 +1,17 @@
 //! What no test of Node's looks at.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fs,
+    net::SocketAddr,
+    rc::Rc,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use mio_cluster::{
-    Cause, Cluster, Event, Shutdown, Signal, Worker, WorkerEvent,
+    Cause, Cluster, Event, Rollout, Shutdown, Signal, Worker, WorkerEvent,
     mio::{Events, Interest, Poll, Token},
 };
 use nix::{
@@ -32,6 +35,7 @@ scenarios!("beyond":
     signals_to_the_primary seen by signals_to_the_primary_from_outside,
     descriptor_leaks warns ["was killed by SIGKILL", "delayed start number"],
     zombies warns ["was killed by SIGKILL"],
+    rolling_restart warns ["exited with code 7", "rollout 2: aborted: slot 0: worker 5 exited with code 7"],
     balance,
 );
 
@@ -215,6 +219,44 @@ fn zombies(place: &Place) {
         .collect();
     assert!(children.len() == 20 && !children.contains(&"Z".to_owned()), "{children:?}");
     primary.stop();
+}
+
+/// Every worker is replaced while somebody asks all the time and is answered each time; a release that does not start
+/// replaces nobody.
+fn rolling_restart(place: &Place) {
+    let broken = Rc::new(Cell::new(false));
+    let release = Rc::clone(&broken);
+    let mut primary = Primary::start(Cluster::new().listen(place.any()).workers(2), move |worker: Worker| {
+        if release.get() {
+            std::process::exit(7);
+        }
+        serve(worker)
+    });
+    let at = primary.all_ready()[0];
+    roll(&mut primary, at, "done");
+    for (old, new) in [(1, 3), (2, 4)] {
+        assert_eq!(primary.exit(old).cause, Cause::Rollout);
+        assert_eq!(primary.ready(new).slot, primary.forked(old).slot);
+    }
+    broken.set(true);
+    roll(&mut primary, at, "aborted: slot 0: worker 5 exited with code 7");
+    assert_eq!(primary.live(), "3:Ready 4:Ready");
+    ask_all(at, 2);
+    primary.stop();
+}
+
+fn roll(primary: &mut Primary, at: SocketAddr, how: &str) {
+    let rollout = primary.rollout(Rollout::new().settle(Duration::ZERO)).unwrap();
+    let ended = primary.count("rollout_ended") + 1;
+    while primary.count("rollout_ended") < ended {
+        ask(at);
+        primary.look();
+    }
+    let result = primary.find("rollout_ended", |event| {
+        let Event::RolloutEnded { id, result } = event else { return None };
+        (*id == rollout).then(|| result.to_string())
+    });
+    assert!(result.starts_with(how), "{result}");
 }
 
 /// Of 400 short connections no one of four workers gets less than half of its share, nor twice as many.
