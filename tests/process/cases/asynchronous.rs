@@ -164,7 +164,7 @@ fn is_answered(mut client: Client) {
     assert_eq!(answer(client), "text");
 }
 
-fn get(mut client: Client) -> String {
+pub(super) fn get(mut client: Client) -> String {
     client.say(GET);
     answer(client)
 }

@@ -15,14 +15,18 @@ mod examples;
 mod forking;
 mod forks;
 mod harness;
+mod leaving;
 mod listener;
 mod load;
 mod master_killed;
 mod messages;
 mod place;
 mod ports;
+mod reload;
 mod restarts;
 mod roles;
+mod rollouts;
+mod scaling;
 mod scoreboard;
 mod serve;
 mod side_by_side;
@@ -37,42 +41,52 @@ mod unix;
 use crate::harness::Case;
 
 pub(crate) fn all() -> Vec<Case> {
-    [
-        harness::CASES,
-        examples::CASES,
-        configuration::CASES,
-        ports::CASES,
-        restarts::CASES,
-        custody::CASES,
-        steering::CASES,
-        listener::CASES,
-        load::CASES,
-        endings::CASES,
-        stop::CASES,
-        signals::CASES,
-        master_killed::CASES,
-        messages::CASES,
-        commands::CASES,
-        embedding::CASES,
-        side_by_side::CASES,
-        descriptors::CASES,
-        forks::CASES,
-        channel::CASES,
-        roles::CASES,
-        standalone::CASES,
-        scoreboard::CASES,
-        serve::CASES,
-        cpus::CASES,
-        place::CASES,
-        tls::CASES,
-        tutorials::CASES,
-        forking::CASES,
-        addresses::CASES,
-        unix::CASES,
-        unix::files::CASES,
-        unix::given::CASES,
-        #[cfg(feature = "tokio")]
-        asynchronous::CASES,
-    ]
-    .concat()
+    THEMES.concat()
 }
+
+const THEMES: &[&[Case]] = &[
+    harness::CASES,
+    examples::CASES,
+    configuration::CASES,
+    ports::CASES,
+    restarts::CASES,
+    custody::CASES,
+    steering::CASES,
+    listener::CASES,
+    load::CASES,
+    endings::CASES,
+    stop::CASES,
+    signals::CASES,
+    master_killed::CASES,
+    messages::CASES,
+    commands::CASES,
+    embedding::CASES,
+    side_by_side::CASES,
+    descriptors::CASES,
+    forks::CASES,
+    channel::CASES,
+    roles::CASES,
+    standalone::CASES,
+    scoreboard::CASES,
+    serve::CASES,
+    cpus::CASES,
+    place::CASES,
+    tls::CASES,
+    tutorials::CASES,
+    forking::CASES,
+    addresses::CASES,
+    unix::CASES,
+    unix::files::CASES,
+    unix::given::CASES,
+    rollouts::CASES,
+    rollouts::midway::CASES,
+    rollouts::lingering::CASES,
+    rollouts::kinds::CASES,
+    reload::CASES,
+    scaling::CASES,
+    leaving::CASES,
+    #[cfg(feature = "tokio")]
+    asynchronous::CASES,
+    #[cfg(feature = "tokio")]
+    rollouts::kinds::TOKIO,
+];

@@ -1,10 +1,11 @@
 //! What one case works with: an IP address of its own, a deadline, and fixtures.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         linux::net::SocketAddrExt,
         unix::{self, net::UnixStream},
     },
@@ -14,9 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
-use super::{Cannot, Client, Run};
+use super::{Cannot, Client, Run, client::worker_in};
 
 pub(crate) struct Bench {
     ip: Ipv4Addr,
@@ -101,6 +103,45 @@ impl Bench {
     /// One question on a connection of its own.
     pub(crate) fn ask(&self, address: impl Into<SocketAddr>, question: &str) -> String {
         self.connect(address).ask(question)
+    }
+
+    /// Asks until each of these workers has answered; nobody else may.
+    pub(crate) fn reaches(&self, address: SocketAddr, workers: impl IntoIterator<Item = u64>) {
+        let workers: BTreeSet<u64> = workers.into_iter().collect();
+        let mut missing = workers.clone();
+        while !missing.is_empty() {
+            let id = self.connect(address).worker();
+            assert!(workers.contains(&id), "worker {id} has answered, and it should be one of {workers:?}");
+            missing.remove(&id);
+        }
+    }
+
+    /// A client of this worker, which it has answered.
+    pub(crate) fn client_of(&self, address: SocketAddr, worker: u64) -> Client {
+        loop {
+            let mut client = self.connect(address);
+            if client.worker() == worker {
+                return client;
+            }
+        }
+    }
+
+    /// A client of each of these workers, which has answered it and serves nobody else meanwhile.
+    pub(crate) fn client_of_each<const N: usize>(&self, address: SocketAddr, workers: [u64; N]) -> [Client; N] {
+        // Of so many, some are behind each socket; whoever is not the first there waits.
+        let mut waiting: Vec<Client> = (0..16 * N).map(|_| self.connect(address)).collect();
+        waiting.iter_mut().for_each(|client| client.say("who"));
+        let mut answered = BTreeMap::new();
+        while answered.len() < N {
+            let mut asked: Vec<PollFd<'_>> =
+                waiting.iter().map(|client| PollFd::new(client.as_fd(), PollFlags::POLLIN)).collect();
+            let timeout = PollTimeout::try_from(self.left()).expect("a minute at most");
+            assert!(poll(&mut asked, timeout).unwrap() > 0, "{answered:?} have answered, of {workers:?}");
+            let first = asked.iter().position(|client| client.any() == Some(true)).expect("one has an answer");
+            let mut client = waiting.swap_remove(first);
+            answered.insert(worker_in(&client.hear().unwrap()), client);
+        }
+        workers.map(|id| answered.remove(&id).unwrap_or_else(|| panic!("worker {id} serves nobody")))
     }
 
     /// Ends the case as ignored: this machine cannot show what it is about.

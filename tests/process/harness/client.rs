@@ -1,8 +1,10 @@
 //! A client of the fixtures' line protocol.
 
 use std::{
+    fmt,
     io::{BufRead, BufReader, ErrorKind, Write},
     net::{Shutdown, TcpStream},
+    os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
 
@@ -42,6 +44,11 @@ impl Client {
         self.hear().unwrap_or_else(|problem| panic!("asked {line:?}, and {problem}"))
     }
 
+    /// Which worker answers.
+    pub(crate) fn worker(&mut self) -> u64 {
+        worker_in(&self.ask("who"))
+    }
+
     /// The next line, without its end.
     pub(crate) fn hear(&mut self) -> Result<String, String> {
         let mut line = String::new();
@@ -62,4 +69,21 @@ impl Client {
             Err(error) => panic!("expected the end: {error}"),
         }
     }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.get_ref().fmt(f)
+    }
+}
+
+/// Of an answer to `who`.
+pub(super) fn worker_in(answer: &str) -> u64 {
+    answer.split(' ').next().and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("{answer:?} is nobody"))
 }

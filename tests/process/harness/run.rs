@@ -140,6 +140,23 @@ impl Run {
         self.all(name)[0].clone()
     }
 
+    /// The fact of this name and id, whether it came before others that were asked for or not.
+    pub(crate) fn known(&mut self, name: &str, id: u64) -> Fact {
+        loop {
+            match self.all(name).into_iter().find(|fact| fact.get::<u64>("id") == id) {
+                Some(fact) => return fact,
+                None => self.more(name),
+            }
+        }
+    }
+
+    /// Waits until both are there; true if the first one of the two has come first.
+    pub(crate) fn comes_before(&mut self, first: (&str, u64), then: (&str, u64)) -> bool {
+        let facts = [first, then].map(|(name, id)| self.known(name, id));
+        let places = facts.map(|fact| self.facts.iter().position(|known| *known == fact));
+        places[0] < places[1]
+    }
+
     /// Waits until there are so many facts of this name, among others and in any order.
     pub(crate) fn until(&mut self, name: &str, count: usize) {
         while self.all(name).len() < count {
