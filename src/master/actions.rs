@@ -236,7 +236,7 @@ impl Master {
     }
 
     /// The cluster stops. At doors of the workers' own, too, before these look into their queues for the last time.
-    fn refuse_newcomers(&self) {
+    fn refuse_newcomers(&mut self) {
         self.ports.refuse();
         self.custody.refuse_newcomers(|_every| true);
     }

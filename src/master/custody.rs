@@ -7,7 +7,7 @@
 //! All joins and leaves of the kernel's groups happen here, so this is also where new connections are
 //! [steered](crate::steering).
 
-use std::{io, mem};
+use std::{collections::BTreeSet, io, mem};
 
 use super::TARGET;
 use crate::{
@@ -65,11 +65,18 @@ impl Custody {
         self.doors.remove(&(slot, address)).map_or(Ok(None), |door| self.shut(slot, address, &door))
     }
 
-    /// Nobody new comes to the doors that are `meant`, which are all of an address; their queues stay.
-    pub(super) fn refuse_newcomers(&self, meant: impl Fn(usize) -> bool) {
-        for ((slot, address), door) in self.doors.iter().filter(|((_, address), _)| meant(*address)) {
-            if let Err(error) = door::refuse_newcomers(door) {
-                log::debug!(target: TARGET, "refusing newcomers at slot {slot}, address {address}: {error}");
+    /// Nobody new comes to the doors of the addresses that are `meant`; their queues stay.
+    pub(super) fn refuse_newcomers(&mut self, meant: impl Fn(usize) -> bool) {
+        let addresses: BTreeSet<usize> =
+            self.doors.keys().map(|(_, address)| *address).filter(|at| meant(*at)).collect();
+        for address in addresses {
+            let last = self.steering.gather(&self.doors, address);
+            let mut doors: Vec<_> = self.doors.iter().filter(|((_, place), _)| *place == address).collect();
+            doors.sort_by_key(|((slot, _), _)| Some(*slot) == last);
+            for ((slot, _), door) in doors {
+                if let Err(error) = door::refuse_newcomers(door) {
+                    log::debug!(target: TARGET, "refusing newcomers at slot {slot}, address {address}: {error}");
+                }
             }
         }
     }

@@ -186,6 +186,22 @@ impl Steering {
         mem::take(&mut self.found)
     }
 
+    /// The end of an address: all of its newcomers go to one slot, which is returned, until that one is closed to them,
+    /// too. So none comes to a socket that is closed already, as the kernel's hash goes on choosing those. `None`: that
+    /// is not possible. Nothing more is steered there.
+    pub(crate) fn gather(&mut self, doors: &Doors, address: usize) -> Option<Slot> {
+        self.look_who_left(doors, address);
+        let group = self.groups.get(&address).filter(|group| group.strangers != Strangers::Some)?;
+        let members = group.order.as_ref()?.members();
+        let (count, last) = (members.len(), members.last()?.slot);
+        let only_the_last = Program::choosing((1..=count).map(|place| place == count));
+        if only_the_last.is_some() {
+            self.attach(doors, address, only_the_last);
+        }
+        self.groups.remove(&address);
+        Some(last)
+    }
+
     /// Nothing more is steered; for the end.
     pub(crate) fn end(&mut self) {
         *self = Self::new(Balance::Kernel, false);

@@ -6,6 +6,7 @@ use nix::libc::{BPF_K, BPF_RET, sock_filter};
 use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::net::door;
 
 /// One process as its own master and workers.
 struct World {
@@ -257,5 +258,21 @@ fn where_it_is_not_wanted_or_not_possible_nothing_is_done() {
         assert!(!world.away(0));
         assert!(world.steering.groups.is_empty());
         world.goes_to_all_of(0, &[0, 1]);
+    }
+}
+
+#[test]
+fn an_address_that_ends_is_closed_from_behind() {
+    for host in ["127.0.0.1", "[::1]"] {
+        let mut world = World::new(&[host]);
+        let _copies: Vec<Owned> = (0..4).map(|slot| world.join(slot)).collect();
+        let last = world.steering.gather(&world.doors, 0).unwrap();
+        for ((slot, _), door) in world.doors.iter().filter(|((slot, _), _)| *slot != last) {
+            (0..20).for_each(|_| assert_eq!(world.connect(0), Some(last.index() as u16), "slot {slot} may be closed"));
+            door::refuse_newcomers(door).unwrap();
+        }
+        (0..20).for_each(|_| assert_eq!(world.connect(0), Some(last.index() as u16)));
+        door::refuse_newcomers(&world.doors[&(last, 0)]).unwrap();
+        assert!(TcpStream::connect(world.addresses[0]).is_err());
     }
 }
