@@ -7,6 +7,7 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     sys::socket::{Shutdown, shutdown},
     unistd::{Uid, fchown, geteuid},
 };
@@ -89,8 +90,11 @@ pub(crate) fn shut(door: impl AsFd) -> io::Result<Option<u32>> {
     }
     // What cannot be counted must be shut all the same.
     let waiting = queue::waiting(&door).unwrap_or(0);
-    shutdown(door.as_fd().as_raw_fd(), Shutdown::Read)?;
-    Ok(Some(waiting))
+    match shutdown(door.as_fd().as_raw_fd(), Shutdown::Read) {
+        // Another process that has it was faster.
+        Err(Errno::ENOTCONN) => Ok(None),
+        shut => Ok(shut.map(|()| Some(waiting))?),
+    }
 }
 
 /// Nobody new comes any more: whoever connects is refused, unless other doors listen there. Those who wait stay, and

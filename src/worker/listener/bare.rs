@@ -97,8 +97,9 @@ impl Bare {
 
 fn has_waiting(socket: &Owned) -> bool {
     let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    // What cannot be looked at is not waited for.
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    // What cannot be looked at is not waited for, and a socket that was shut stays readable.
+    let is_ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+    is_ready && fds[0].revents().is_some_and(|events| !events.contains(PollFlags::POLLHUP))
 }
 
 fn shut(socket: &Owned, whose: &Seat) {
