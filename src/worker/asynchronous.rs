@@ -83,8 +83,10 @@ impl Worker {
     /// its logs takes it from [`event`](Self::event) first, as below.
     ///
     /// From then on hyper, and so axum, closes each connection on which it has read nothing, though its first request
-    /// may be on the way. A short sleep behind `drained()` gives those clients their time; nobody new gets through
-    /// meanwhile.
+    /// may be on the way. A short sleep behind `drained()` gives those clients their time; in a stop nobody new gets
+    /// through meanwhile. In a rollout the successor has the same socket, and the server accepts there, too, until it is
+    /// told; [`Listen::defer_accept`](crate::Listen::defer_accept), by which a connection brings its request along, makes
+    /// it rare that one is closed so.
     ///
     /// The call marks the worker as one that can be asked to drain. The channel to the master stays open for what is
     /// still to be finished, until the process ends, unless the future is dropped before it resolves.

@@ -152,13 +152,13 @@ fn kill_9_is_replaced(bench: &Bench) {
 }
 
 /// A request whose handler waits for the rest of it.
-fn in_flight(bench: &Bench, run: &mut Run) -> Client {
+pub(super) fn in_flight(bench: &Bench, run: &mut Run) -> Client {
     let mut client = bench.connect(run.ready());
     assert_eq!(client.ask(POST), "HTTP/1.1 100 Continue");
     client
 }
 
-fn is_answered(mut client: Client) {
+pub(super) fn is_answered(mut client: Client) {
     client.say("text");
     assert_eq!(client.hear().unwrap(), "", "the end of \"100 Continue\"");
     assert_eq!(answer(client), "text");

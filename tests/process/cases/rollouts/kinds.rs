@@ -126,21 +126,25 @@ fn without_steering(bench: &Bench) {
 
 #[cfg(feature = "tokio")]
 mod asynchronous {
-    use super::{super::super::asynchronous::get, *};
+    use super::{
+        super::super::asynchronous::{get, in_flight, is_answered},
+        *,
+    };
 
     cases!("rollouts::kinds": axum);
 
+    /// What is under way is finished, newcomers find the successor.
     fn axum(bench: &Bench) {
         for worker in ["tokio_serves", "tokio_serves_in_threads"] {
-            let mut run = bench.start(&format!("cluster signals listen=@:0 workers=2 worker={worker}"));
-            let at = run.ready();
-            run.tell("rollout settle=20");
-            while run.all("rollout_ended").is_empty() {
-                get(bench.connect(at));
-                run.pass(Duration::ZERO);
-            }
-            leaves_for_a_successor(&mut run, [1, 2]);
+            let mut run = bench.start(&format!("cluster signals listen=@:0 worker={worker}"));
+            let client = in_flight(bench, &mut run);
+            run.tell("rollout settle=0");
             assert_eq!(run.known("rollout_ended", 1).get::<String>("result"), "done", "{worker}");
+            run.fact("drained");
+            let at = run.known("listening", 2).get::<SocketAddr>("address");
+            while !get(bench.connect(at)).starts_with("2 ") {}
+            is_answered(client);
+            leaves_for_a_successor(&mut run, [1]);
             stop(run);
         }
     }
