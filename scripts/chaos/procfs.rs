@@ -58,9 +58,18 @@ pub(crate) fn switches(pid: u32) -> Attempt<u64> {
 
 /// Whether the process has not taken this signal yet.
 pub(crate) fn is_pending(pid: u32, signal: Signal) -> Attempt<bool> {
+    is_among(pid, "ShdPnd:", signal)
+}
+
+/// Whether the process has this signal ignored.
+pub(crate) fn is_ignored(pid: u32, signal: Signal) -> Attempt<bool> {
+    is_among(pid, "SigIgn:", signal)
+}
+
+fn is_among(pid: u32, key: &str, signal: Signal) -> Attempt<bool> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let pending = text.lines().find_map(|line| line.strip_prefix("ShdPnd:")).ok_or("the kernel tells no signals")?;
-    Ok(u64::from_str_radix(pending.trim(), 16)? >> (signal as u32 - 1) & 1 == 1)
+    let signals = text.lines().find_map(|line| line.strip_prefix(key)).ok_or("the kernel tells no signals")?;
+    Ok((u64::from_str_radix(signals.trim(), 16)? >> (signal as u32 - 1)) & 1 == 1)
 }
 
 /// `T`: stopped.

@@ -44,7 +44,10 @@ impl Server {
 
     pub(crate) fn start_as(user: User, kind: Kind, listen: &str, workers: usize, more: &[&str]) -> Attempt<Self> {
         let count = workers.to_string();
-        let example = example().unwrap_or_default();
+        let example = match kind {
+            Kind::Own => String::new(),
+            Kind::Example => example().ok_or("CHAOS_HTTP_SERVER does not say where the example is")?,
+        };
         let mut words = user.prefix().to_vec();
         match kind {
             Kind::Own => words.extend(["/proc/self/exe", "--serve"]),
