@@ -44,7 +44,7 @@ impl Master {
         for place in self.custody.strangers() {
             self.emit(now, Event::Stranger { address: self.ports.address_at(place) });
         }
-        self.report.rollout_waits(self.supervisor.rollout_waits());
+        self.report.rollout_waits(self.supervisor.rollout_waits(now));
         self.set_alarm(now)
     }
 

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Course, Supervisor, Why, post::Role, process::Phase};
+use super::{Action, Course, Supervisor, Why, post::Role, process::Phase, steps::How};
 use crate::{
     event::{Cause, Event, ExitStatus},
     id::{Signal, Slot, WorkerId},
@@ -17,7 +17,8 @@ use crate::{
 impl Supervisor {
     /// The worker says that it leaves; it counts as asked, and the drain is the master's word.
     pub(crate) fn handle_leaving(&mut self, now: Instant, id: WorkerId) {
-        if let Some(index) = self.hear(now, id) {
+        let Some(index) = self.hear(now, id) else { return };
+        if self.process_mut(id).is_some_and(|process| !process.is_leaving()) {
             self.let_go(now, index, id, Cause::Asked);
         }
     }
@@ -26,17 +27,19 @@ impl Supervisor {
     /// when it has ended, that need not wait: its successor takes the doors that it leaves.
     pub(crate) fn handle_drains_by_itself(&mut self, now: Instant, id: WorkerId) {
         let deadline = now + self.settings.drain_timeout;
-        let Some(index) = self.hear(now, id) else { return };
+        let Some(index) = self.hear(now, id).filter(|_| matches!(self.course, Course::Running)) else { return };
+        if self.posts[index].role(id) == Some(Role::Successor) {
+            return self.let_go(now, index, id, Cause::Rollout);
+        }
         let is_replaced = self.is_restarted(ExitStatus::from_wait_status(0)) && !self.settings.manual;
-        let running = matches!(self.course, Course::Running) && self.former() < self.may_linger();
+        let has_room = self.has_step(index, How::Succession) || self.lingering() < self.may_linger();
         let Some(holder) = self.posts[index].holder_mut().filter(|holder| holder.worker.id == id) else { return };
-        if !running || !is_replaced || !holder.retires(now, deadline) {
+        if !is_replaced || !has_room || !holder.retires(now, deadline) {
             return;
         }
         let healthy = holder.ready_since.is_some();
-        let is_succeeded = self.is_succeeded(index);
-        self.posts[index].succeed();
-        if !is_succeeded {
+        self.posts[index].retire(now);
+        if !self.succeed_early(index) {
             self.restart(now, index, healthy);
         }
     }
@@ -63,12 +66,13 @@ impl Supervisor {
     pub(super) fn let_go(&mut self, now: Instant, index: usize, id: WorkerId, cause: Cause) {
         match self.posts[index].role(id) {
             Some(Role::Holder) => {
-                self.discard_successor(now, index);
+                self.posts[index].is_dismissed = true;
+                self.leave_step(now, index);
                 self.part(now, index, id, cause);
             }
             Some(Role::Successor) => {
+                self.abort(now, index, format!("its successor, worker {id}, leaves before it was to take over"));
                 self.discard_successor(now, index);
-                self.abort(now, index, format!("its successor, worker {id}, was asked to leave"));
             }
             Some(Role::Former) | None => {}
         }
@@ -129,9 +133,13 @@ impl Supervisor {
     }
 
     pub(super) fn not_ready(&mut self, now: Instant, index: usize, id: WorkerId) {
+        let is_tried = self.posts[index].processes().any(|process| process.worker.id == id && self.is_tried(process));
         self.end(now, id, Phase::Killed, Why::NotReady);
-        let within = self.settings.ready_timeout;
-        self.failed(now, index, id, &format!("was not ready within {within:?}"));
+        self.rollout_goes_on(now);
+        if is_tried {
+            let within = self.settings.ready_timeout;
+            self.abort(now, index, format!("worker {id} was not ready within {within:?}; see what it logged"));
+        }
     }
 
     fn end(&mut self, now: Instant, id: WorkerId, phase: Phase, why: Why) {

@@ -27,6 +27,7 @@ mod restart;
 mod rollout;
 mod said;
 mod scale;
+mod steps;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ use self::{
     post::{Awaits, First, Post, PostState, Role, Successor},
     process::{Phase, Process},
     rollout::Rollouts,
+    steps::How,
 };
 use crate::{
     config::Settings,
@@ -136,7 +138,7 @@ impl Supervisor {
         let Some((index, role)) = self.spawning(id) else { return };
         self.look_again(now);
         let process = Process::new(Slot::from_index(index), id, pid, now, now + self.settings.ready_timeout);
-        let process = process.awaiting(self.places());
+        let process = process.awaiting(self.places()).of(self.rollouts.generation());
         self.emit(Event::Fork(process.worker));
         match role {
             Role::Holder | Role::Former => {
@@ -146,7 +148,7 @@ impl Supervisor {
             Role::Successor => self.posts[index].successor = Successor::Live(process),
         }
         match self.course {
-            Course::Running => self.is_wanted(now, index),
+            Course::Running => self.is_wanted(now, index, role),
             Course::Stopping { how: Shutdown::Drain, .. } => self.ask_to_end(now, id),
             Course::Stopping { how: Shutdown::Now, .. } | Course::Finished => self.kill(now, id, Why::AtOnce),
         }
@@ -158,13 +160,24 @@ impl Supervisor {
         let slot = Slot::from_index(index);
         let text = format!("{error:?}");
         self.emit(Event::ForkFailed { slot, id, error });
-        match role {
-            Role::Successor => return self.successor_not_forked(now, index, &text),
-            Role::Holder | Role::Former => {}
+        let how = match role {
+            Role::Successor => How::Succession,
+            Role::Holder | Role::Former => How::Renewal,
+        };
+        if self.has_step(index, how) {
+            self.abort(now, index, format!("its worker could not be forked: {text}"));
         }
-        if !matches!(self.course, Course::Running) {
-            // Its doors were given up with the stop.
-            self.posts[index].state = PostState::Vacant;
+        self.rollout_goes_on(now);
+        match role {
+            Role::Successor => self.posts[index].successor = Successor::Nobody,
+            Role::Holder | Role::Former => self.try_again(now, index, id, failure, text),
+        }
+    }
+
+    fn try_again(&mut self, now: Instant, index: usize, id: WorkerId, failure: SpawnFailure, text: String) {
+        self.posts[index].state = PostState::Vacant;
+        if !matches!(self.course, Course::Running) || self.posts[index].is_dismissed {
+            // Its doors were given up along with it.
             return;
         }
         match failure {
@@ -174,7 +187,6 @@ impl Supervisor {
             }
             SpawnFailure::Refused => {
                 self.posts[index].refused(now, text);
-                self.posts[index].state = PostState::Vacant;
                 if !self.give_up_if_never_ready(now) {
                     let delay = self.posts[index].pace.start_failed(now, &self.settings.backoff, &mut self.jitter);
                     self.schedule(now, index, id, delay);
@@ -210,12 +222,12 @@ impl Supervisor {
         self.roll(now);
         self.sweep(now);
         for index in 0..self.posts.len() {
+            if self.posts[index].deadline().is_none_or(|at| at > now) {
+                continue;
+            }
             self.give_up_unattended(now, index);
-            if let PostState::Due { id, at, .. } = self.posts[index].state {
-                if at <= now {
-                    self.posts[index].state = PostState::Spawning { id };
-                    self.actions.push_back(Action::Spawn { slot: Slot::from_index(index), id });
-                }
+            if matches!(self.posts[index].state, PostState::Due { at, .. } if at <= now) {
+                self.spawn_due(index);
             }
             let overdue =
                 self.posts[index].processes().filter(|process| process.deadline().is_some_and(|at| at <= now));
@@ -235,7 +247,7 @@ impl Supervisor {
     /// The program has taken every event: if nothing lives and nothing is due, the cluster has ended.
     pub(crate) fn handle_idle(&mut self) {
         let begun = self.next_id > WorkerId::FIRST;
-        let over = begun && self.posts.iter().all(Post::is_empty);
+        let over = begun && self.posts.iter().all(Post::is_empty) && !self.rollouts.is_busy();
         let outcome = match &mut self.course {
             Course::Finished => return,
             Course::Stopping { .. } if !begun => Outcome::Stopped,
@@ -263,6 +275,14 @@ impl Supervisor {
         self.posts.iter().flat_map(Post::info)
     }
 
+    /// Whoever is due is forked now.
+    fn spawn_due(&mut self, index: usize) {
+        if let PostState::Due { id, .. } = self.posts[index].state {
+            self.posts[index].state = PostState::Spawning { id };
+            self.actions.push_back(Action::Spawn { slot: Slot::from_index(index), id });
+        }
+    }
+
     fn came_online(&mut self, now: Instant, id: WorkerId) {
         let Some(process) = self.process_mut(id) else { return };
         if process.online(now) {
@@ -283,6 +303,11 @@ impl Supervisor {
         if self.milestone == Milestone::Nobody {
             self.milestone = Milestone::Somebody;
         }
+        self.announce_all_ready();
+    }
+
+    /// Once, when it is so.
+    fn announce_all_ready(&mut self) {
         let initial = self.initial().min(self.target);
         let all = initial > 0 && self.posts[..initial].iter().all(Post::is_ready);
         if all && self.milestone < Milestone::Everybody {
@@ -292,7 +317,8 @@ impl Supervisor {
         }
     }
 
-    /// Finds the live worker. Something has happened, so slots that wait for threads to end look again.
+    /// Finds the live worker. Something has happened, so slots that wait for threads to end look again, and so does a
+    /// rollout.
     fn stir(&mut self, now: Instant, id: WorkerId) -> Option<usize> {
         self.find(now, |process| process.worker.id == id)
     }
@@ -318,6 +344,7 @@ impl Supervisor {
     }
 
     fn look_again(&mut self, now: Instant) {
+        self.rollout_goes_on(now);
         for post in &mut self.posts {
             if let PostState::Due { at, awaits: Awaits::Threads, .. } = &mut post.state {
                 *at = now;

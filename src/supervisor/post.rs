@@ -27,6 +27,8 @@ pub(super) struct Post {
     pub(super) first: First,
     /// Who was here last and ended by itself.
     pub(super) last: Option<WorkerInfo>,
+    /// The program, or its worker, wants it empty: nobody follows the one that is there.
+    pub(super) is_dismissed: bool,
 }
 
 pub(super) enum PostState {
@@ -94,6 +96,7 @@ impl Post {
             doors: Doors::default(),
             first: First::Settled,
             last: None,
+            is_dismissed: false,
         }
     }
 
@@ -172,16 +175,24 @@ impl Post {
         Some((Role::Former, self.former.remove(place)))
     }
 
-    /// Whoever is there becomes a former worker, and its successor, if there is one, takes its place.
-    pub(super) fn succeed(&mut self) {
-        let next = match mem::replace(&mut self.successor, Successor::Nobody) {
-            Successor::Nobody => PostState::Vacant,
-            Successor::Spawning { id } => PostState::Spawning { id },
-            Successor::Live(process) => PostState::Live(process),
-        };
-        if let PostState::Live(process) = mem::replace(&mut self.state, next) {
+    /// Whoever is there has left the slot to another one.
+    pub(super) fn retire(&mut self, now: Instant) {
+        if let PostState::Live(process) = mem::replace(&mut self.state, PostState::Vacant) {
+            self.pace.ended(now, process.ready_since);
             self.former.push(process);
         }
+    }
+
+    /// The successor takes the place that is empty.
+    pub(super) fn promote(&mut self) {
+        self.state = match mem::replace(&mut self.successor, Successor::Nobody) {
+            Successor::Nobody => PostState::Vacant,
+            Successor::Spawning { id } => PostState::Spawning { id },
+            Successor::Live(process) => {
+                self.forked();
+                PostState::Live(process)
+            }
+        };
     }
 
     pub(super) fn live(&self) -> Option<&Process> {

@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use crate::{
     event::{Cause, ExitStatus, State, WorkerInfo, WorkerRef},
-    id::{Signal, Slot, WorkerId},
+    id::{RolloutId, Signal, Slot, WorkerId},
 };
 
 pub(super) struct Process {
     pub(super) worker: WorkerRef,
     pub(super) forked: Instant,
+    /// The rollout that had begun last by then.
+    pub(super) generation: RolloutId,
     pub(super) phase: Phase,
     /// When the phase as the user sees it began.
     since: Instant,
@@ -61,6 +63,7 @@ impl Process {
         Self {
             worker: WorkerRef { slot, id, pid },
             forked: now,
+            generation: RolloutId::default(),
             phase: Phase::Starting { deadline },
             since: now,
             ready_since: None,
@@ -76,6 +79,10 @@ impl Process {
     /// Born with these addresses.
     pub(super) fn awaiting(self, awaited: Vec<usize>) -> Self {
         Self { awaited, ..self }
+    }
+
+    pub(super) fn of(self, generation: RolloutId) -> Self {
+        Self { generation, ..self }
     }
 
     /// True if it was news.
@@ -197,14 +204,11 @@ impl Process {
         news
     }
 
-    /// It is wanted gone for this reason.
-    pub(super) fn leaves_for(&self, cause: Cause) -> bool {
-        self.cause == Some(cause)
-    }
-
-    /// The program does not want it any more: not even if it is being killed for another reason is it to be replaced.
-    pub(super) fn dismiss(&mut self) {
-        self.cause = Some(Cause::Asked);
+    /// The program does not want it any more, which counts more than any other reason.
+    pub(super) fn dismiss(&mut self, cause: Cause) {
+        if self.cause != Some(Cause::Asked) {
+            self.cause = Some(cause);
+        }
     }
 
     /// True unless it was already ordered.

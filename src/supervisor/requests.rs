@@ -41,7 +41,7 @@ impl Supervisor {
         let index = self.stir(now, id).ok_or_else(|| gone("disconnect", id))?;
         self.let_go(now, index, id, Cause::Asked);
         if let Some(process) = self.process_mut(id) {
-            process.dismiss();
+            process.dismiss(Cause::Asked);
         }
         Ok(())
     }

@@ -26,13 +26,12 @@ impl Supervisor {
         self.emit(Event::Exit { worker: process.worker, status, cause, uptime });
         match role {
             Role::Holder => self.holder_ended(now, index, &process, status, cause),
-            Role::Successor => self.failed(now, index, id, &format!("{status} before it was to take over")),
+            Role::Successor => self.failed(now, &process, &format!("{status} before it was to take over")),
             Role::Former => {}
         }
         if !matches!(self.course, Course::Running) && self.posts[index].processes().next().is_none() {
             self.give_up_doors(index, Surrender::Left);
         }
-        self.rollout_goes_on(now);
     }
 
     fn holder_ended(&mut self, now: Instant, index: usize, process: &Process, status: ExitStatus, cause: Cause) {
@@ -41,22 +40,16 @@ impl Supervisor {
         post.last = (!cause.asked()).then(|| process.exited(now));
         if cause.asked() {
             post.left();
-            self.left(now, index, cause);
+            self.left(now, index);
         } else if matches!(self.course, Course::Running) {
             self.replace(now, index, process, status);
         }
     }
 
-    /// The slot was left as asked.
-    fn left(&mut self, now: Instant, index: usize, cause: Cause) {
+    /// The slot was left as asked. It is filled again if only this worker was not wanted, or if it is wanted again.
+    fn left(&mut self, now: Instant, index: usize) {
         self.give_up_doors(index, Surrender::Left);
-        let is_due = match cause {
-            Cause::Rollout | Cause::Recycled => true,
-            // The number of workers was raised again.
-            Cause::Scaled => index < self.target,
-            Cause::Asked | Cause::Own | Cause::Hung | Cause::NotReady | Cause::Killed => false,
-        };
-        if is_due && matches!(self.course, Course::Running) {
+        if !self.posts[index].is_dismissed && matches!(self.course, Course::Running) {
             let id = self.take_id();
             self.schedule(now, index, id, self.posts[index].pace.remaining(now));
         }
@@ -64,21 +57,23 @@ impl Supervisor {
 
     /// What follows a worker that nobody asked to leave.
     pub(super) fn replace(&mut self, now: Instant, index: usize, process: &Process, status: ExitStatus) {
-        if self.succeeded_early(now, index, status) {
+        let is_followed = self.settings.manual || self.is_restarted(status);
+        if is_followed && self.succeed_early(index) {
             return;
         }
         let healthy = process.ready_since.is_some();
-        self.failed(now, index, process.worker.id, &status.to_string());
+        self.failed(now, process, &status.to_string());
         if !healthy {
             self.posts[index].ended_unready(status.to_string());
             if self.give_up_if_never_ready(now) {
                 return;
             }
         }
-        if self.settings.manual || self.is_restarted(status) {
+        if is_followed {
             self.restart(now, index, healthy);
         } else {
             self.posts[index].pace.died(now, healthy, &self.settings.backoff, &mut self.jitter);
+            self.leave_step(now, index);
             self.posts[index].state = PostState::Retired(status);
             self.give_up_doors(index, Surrender::Left);
         }
@@ -119,6 +114,7 @@ impl Supervisor {
             self.emit(Event::Backoff { slot: Slot::from_index(index), delay, deaths });
             self.give_up_doors(index, Surrender::BackOff);
         }
+        self.posts[index].is_dismissed = false;
         self.posts[index].state = PostState::Due { id, at: now + delay, awaits: Awaits::Time };
     }
 }

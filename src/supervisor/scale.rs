@@ -5,7 +5,11 @@
 
 use std::time::Instant;
 
-use super::{Course, Supervisor, Surrender, post::PostState};
+use super::{
+    Course, Supervisor, Surrender,
+    post::{PostState, Role},
+    steps::How,
+};
 use crate::{
     error::{Error, Kind, Result},
     event::Cause,
@@ -37,12 +41,14 @@ impl Supervisor {
         self.target = workers;
         (0..workers).for_each(|index| self.fill(now, index));
         (workers..most).for_each(|index| self.vacate(now, index));
+        self.announce_all_ready();
         self.handle_timeout(now);
         Ok(())
     }
 
     /// A slot whose worker is not to be restarted stays as it is.
     fn fill(&mut self, now: Instant, index: usize) {
+        self.posts[index].is_dismissed = false;
         self.stay(now, index, Cause::Scaled);
         if matches!(self.posts[index].state, PostState::Vacant) {
             let id = self.take_id();
@@ -52,26 +58,38 @@ impl Supervisor {
     }
 
     fn vacate(&mut self, now: Instant, index: usize) {
-        match &self.posts[index].state {
-            PostState::Vacant | PostState::Retired(_) | PostState::Spawning { .. } => {}
-            PostState::Due { .. } => {
-                self.posts[index].state = PostState::Vacant;
-                self.posts[index].last = None;
-                self.posts[index].left();
+        let post = &mut self.posts[index];
+        post.is_dismissed = true;
+        match post.state {
+            PostState::Vacant | PostState::Retired(_) => {}
+            PostState::Due { .. } => self.is_left_empty(index),
+            PostState::Spawning { id } => {
+                if self.withdraw(id) {
+                    self.is_left_empty(index);
+                }
                 self.give_up_doors(index, Surrender::Left);
             }
-            PostState::Live(process) => {
+            PostState::Live(ref process) => {
                 let id = process.worker.id;
                 self.let_go(now, index, id, Cause::Scaled);
+                self.process_mut(id).into_iter().for_each(|process| process.dismiss(Cause::Scaled));
             }
         }
     }
 
+    fn is_left_empty(&mut self, index: usize) {
+        let post = &mut self.posts[index];
+        (post.state, post.last) = (PostState::Vacant, None);
+        post.left();
+        self.give_up_doors(index, Surrender::Left);
+    }
+
     /// What was just forked may have lost its purpose meanwhile.
-    pub(super) fn is_wanted(&mut self, now: Instant, index: usize) {
-        if !self.settings.manual && index >= self.target {
-            self.vacate(now, index);
+    pub(super) fn is_wanted(&mut self, now: Instant, index: usize, role: Role) {
+        match role {
+            Role::Successor if !self.has_step(index, How::Succession) => self.discard_successor(now, index),
+            Role::Holder if self.posts[index].is_dismissed => self.vacate(now, index),
+            Role::Successor | Role::Holder | Role::Former => {}
         }
-        self.is_awaited(now, index);
     }
 }

@@ -91,29 +91,10 @@ impl Supervisor {
         self.course = Course::Stopping { how, since: now, signals, outcome, sweep };
         self.end_rollouts();
         self.emit(Event::Stopping(how));
-        let mut withdrawn = Vec::new();
-        self.actions.retain(|action| match action {
-            Action::Spawn { id, .. } => {
-                withdrawn.push(*id);
-                false
-            }
-            Action::Part { .. } | Action::Stay { .. } | Action::Ask { .. } | Action::Signal { .. } => true,
-            Action::Shut { .. } => true,
-            Action::Refuse | Action::Sweep | Action::Emit(_) | Action::Finish(_) => true,
-        });
         // Before the workers are told: each of them looks into a shared queue for the last time, and nobody may join it then.
         self.actions.push_back(Action::Refuse);
         for index in 0..self.posts.len() {
-            match &self.posts[index].state {
-                PostState::Vacant | PostState::Retired(_) => {}
-                PostState::Due { .. } => self.posts[index].state = PostState::Vacant,
-                PostState::Spawning { id } if withdrawn.contains(id) => self.posts[index].state = PostState::Vacant,
-                PostState::Spawning { .. } => {}
-                PostState::Live(_) => {}
-            }
-            if matches!(&self.posts[index].successor, Successor::Spawning { id } if withdrawn.contains(id)) {
-                self.posts[index].successor = Successor::Nobody;
-            }
+            self.fork_no_more(index);
             for id in self.posts[index].ids() {
                 match how {
                     Shutdown::Drain => self.ask_to_end(now, id),
@@ -122,6 +103,23 @@ impl Supervisor {
             }
             if self.posts[index].processes().next().is_none() {
                 self.give_up_doors(index, Surrender::Left);
+            }
+        }
+    }
+
+    /// What is under way already is met when it is over.
+    fn fork_no_more(&mut self, index: usize) {
+        let is_withdrawn = match self.posts[index].state {
+            PostState::Vacant | PostState::Retired(_) | PostState::Live(_) => false,
+            PostState::Due { .. } => true,
+            PostState::Spawning { id } => self.withdraw(id),
+        };
+        if is_withdrawn {
+            self.posts[index].state = PostState::Vacant;
+        }
+        if let Successor::Spawning { id } = self.posts[index].successor {
+            if self.withdraw(id) {
+                self.posts[index].successor = Successor::Nobody;
             }
         }
     }

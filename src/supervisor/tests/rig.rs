@@ -8,7 +8,7 @@ use std::{
 
 use super::referee::{At, Referee, Verdict};
 use crate::{
-    config::Settings,
+    config::{Rollout, Settings},
     error::{Error, Kind},
     event::{Address, Event, ExitStatus, Shutdown, WorkerInfo, WorkerRef},
     id::{Signal, Slot, WorkerId},
@@ -38,6 +38,10 @@ pub(super) enum Input {
     Drain(WorkerId),
     Kill(WorkerId, Signal),
     Stop(Shutdown, Option<Signal>),
+    Scale(usize),
+    Rollout(Rollout),
+    /// The program's hook, before a rollout.
+    ReloadFailed,
     /// Behind some doors somebody waits, or behind none.
     Swept(bool),
     /// At the next place.
@@ -50,6 +54,7 @@ impl Input {
     pub(super) fn is_request(&self) -> bool {
         match self {
             Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => true,
+            Input::Scale(_) | Input::Rollout(_) | Input::ReloadFailed => true,
             Input::AddressAdded | Input::AddressRemoved(_) => true,
             Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => false,
             Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => false,
@@ -134,6 +139,7 @@ impl<K: Kernel> Rig<K> {
         // end.
         for _ in 0..16 {
             self.supervisor.handle_timeout(self.base + self.now);
+            self.rolled()?;
             self.perform()?;
             let timeout = self.timeout();
             if timeout.is_none_or(|at| at > self.now) {
@@ -166,6 +172,10 @@ impl<K: Kernel> Rig<K> {
         self.referee.is_finished()
     }
 
+    pub(super) fn is_rolling(&self) -> bool {
+        self.referee.is_rolling()
+    }
+
     fn changes_what_it_must(&mut self, input: Input) -> Verdict {
         if input == Input::AddressAdded {
             self.kernel.address_added();
@@ -173,13 +183,19 @@ impl<K: Kernel> Rig<K> {
         self.referee.input(self.now, &input);
         let answer = self.hand_in(input);
         self.pass_on()?;
-        if input != Input::Fork {
-            return answer.map(drop).map_err(|error| format!("{input:?} was refused: {error}"));
-        }
         match answer {
-            Err(error) if !error.is_would_block() => Err(format!("fork() fails with {error}, not with WouldBlock")),
-            answer => self.referee.fork_answered(self.now, answer.ok().flatten()),
+            Err(error) if input == Input::Fork && !error.is_would_block() => {
+                return Err(format!("fork() fails with {error}, not with WouldBlock"));
+            }
+            answer if input == Input::Fork => self.referee.fork_answered(self.now, answer.ok().flatten())?,
+            answer => answer.map(drop).map_err(|error| format!("{input:?} was refused: {error}"))?,
         }
+        let turns = matches!(input, Input::Fork | Input::Scale(_) | Input::Rollout(_) | Input::AddressRemoved(_));
+        if turns { self.rolled() } else { Ok(()) }
+    }
+
+    fn rolled(&mut self) -> Verdict {
+        self.referee.rolled(self.now, self.supervisor.actions.iter())
     }
 
     /// The answer, for `Fork` with the id.
@@ -219,6 +235,7 @@ impl<K: Kernel> Rig<K> {
             Input::Exited(id, status) => supervisor.handle_exited(now, id, status),
             Input::Swept(left) => supervisor.handle_swept(now, left),
             Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => {}
+            Input::Scale(_) | Input::Rollout(_) | Input::ReloadFailed => {}
             Input::AddressAdded | Input::AddressRemoved(_) => {}
         }
         Ok(())
@@ -228,6 +245,15 @@ impl<K: Kernel> Rig<K> {
         let (now, supervisor) = (self.base + self.now, &mut self.supervisor);
         match input {
             Input::Stop(how, by) => supervisor.handle_stop(now, how, by),
+            Input::Scale(workers) => supervisor.handle_scale(now, workers)?,
+            Input::Rollout(plan) => {
+                supervisor.may_roll(&plan)?;
+                supervisor.handle_rollout(now, plan);
+            }
+            Input::ReloadFailed => {
+                supervisor.may_roll(&Rollout::new())?;
+                supervisor.handle_reload_failed(Error::new(Kind::System, "on_reload"));
+            }
             Input::AddressAdded if supervisor.may_grow("").is_ok() => {
                 supervisor.handle_address_added(address(self.places));
                 self.places += 1;
@@ -253,9 +279,11 @@ impl<K: Kernel> Rig<K> {
             return Err(format!("{input:?} is about nothing that lives and changed something"));
         }
         match (input, answer) {
-            (Input::Fork | Input::Drain(_) | Input::Kill(..), Ok(_)) => {
+            (Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::ReloadFailed, Ok(_)) => {
                 Err(format!("{input:?} must be refused as gone"))
             }
+            (Input::Scale(_) | Input::Rollout(_), Ok(_)) => Err(format!("{input:?} must be refused")),
+            (Input::Scale(_) | Input::Rollout(_), Err(error)) if error.is_invalid_config() => Ok(()),
             (_, Err(error)) if !error.is_gone() => Err(format!("{input:?} is refused, but not as gone: {error}")),
             (_, Ok(_) | Err(_)) => Ok(()),
         }

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use super::world::{Random, World};
+use super::world::{Random, Walk, World};
 use crate::supervisor::Outcome;
 
 #[test]
@@ -33,30 +33,39 @@ fn random_walks() {
         let _ = walk(seed, true);
         panic!("the walk with seed {seed} breaks a rule: {what}\nreplay it with:\n    {again}");
     }
-    let ends = ends.into_inner().unwrap();
-    assert_eq!(ends.values().sum::<usize>(), WALKS);
+    let ends: BTreeMap<String, usize> = ends.into_inner().unwrap();
+    println!("{ends:?}");
     for end in ["stopped", "retired", "never ready", "gave up"] {
         assert!(ends.get(end).is_some_and(|walks| *walks >= WALKS / 50), "too few walks end so: {ends:?}");
+    }
+    for end in ["done", "not begun", "aborted", "superseded", "stopped"] {
+        let end = format!("rollout {end}");
+        assert!(ends.get(&end).is_some_and(|rollouts| *rollouts >= WALKS / 50), "too few rollouts end so: {ends:?}");
     }
 }
 
 fn walk_all(
     seeds: impl Iterator<Item = usize>,
     failure: &Mutex<Option<(u64, String)>>,
-    ends: &Mutex<BTreeMap<&'static str, usize>>,
+    ends: &Mutex<BTreeMap<String, usize>>,
 ) {
     for seed in seeds {
         if failure.lock().unwrap().is_some() {
             return;
         }
         match walk(seed as u64, false) {
-            Ok(end) => *ends.lock().unwrap().entry(name(&end)).or_default() += 1,
+            Ok(walk) => {
+                let rollouts = walk.rollouts.into_iter().map(|end| format!("rollout {end}"));
+                for end in rollouts.chain([name(&walk.outcome).to_owned()]) {
+                    *ends.lock().unwrap().entry(end).or_default() += 1;
+                }
+            }
             Err(what) => *failure.lock().unwrap() = Some((seed as u64, what)),
         }
     }
 }
 
-fn walk(seed: u64, trace: bool) -> Result<Outcome, String> {
+fn walk(seed: u64, trace: bool) -> Result<Walk, String> {
     let turns = 40 + Random(seed).below(120) as usize;
     let walk = || World::new(seed, trace).walk(turns);
     catch_unwind(AssertUnwindSafe(walk)).unwrap_or_else(|_| Err("the supervisor panicked".to_owned()))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, Holds, Life, Once, Rank, Referee, Said, Span, Verdict, Why};
+use super::{At, Holds, Life, Next, Once, Rank, Referee, Said, Span, Verdict, Why};
 use crate::{
     event::{Event, Shutdown, WorkerRef},
     id::{Signal, WorkerId},
@@ -17,8 +17,8 @@ impl Referee {
         match action {
             Action::Spawn { slot, id } => self.spawn(now, slot.index(), *id),
             Action::Part { slot, id } => self.part(*id, slot.index()),
-            Action::Stay { slot } => Err(format!("slot {slot} is to stay, and nobody has said so")),
-            Action::Ask { id, within, leave } => self.ask(now, *id, *within, *leave),
+            Action::Stay { slot } => self.stays(slot.index()),
+            Action::Ask { id, within, leave } => self.ask(*id, *within, *leave),
             Action::Signal { id, signal, why } => self.signal(now, *id, *signal, *why == supervisor::Why::NotReady),
             Action::Shut { slot, address, why } => self.shut(now, slot.index(), *address, *why),
             Action::Refuse => {
@@ -40,6 +40,11 @@ impl Referee {
             return Err("nothing is spawned after a stop".to_owned());
         }
         let Some(book) = self.slots.get_mut(slot) else { return Err(format!("there is no slot {slot}")) };
+        if book.next == Next::Ordered(id) {
+            book.next = Next::Forking(id);
+            let fresh = self.ids.insert(id);
+            return fresh.then_some(()).ok_or_else(|| format!("worker {id}: ids are never reused"));
+        }
         let Holds::Due { id: known, at, announced, .. } = book.holds else {
             return Err(format!("slot {slot} wants no worker (it is taken, retired or was left as asked)"));
         };
@@ -111,12 +116,13 @@ impl Referee {
             Event::Backoff { slot, delay, deaths } => self.announced(now, slot.index(), *delay, *deaths),
             Event::AllReady { workers, addresses, .. } => {
                 let right = self.all_ready == Once::Owed
-                    && *workers == self.initial()
+                    && *workers == self.initial().min(self.target)
                     && addresses.iter().eq(self.addresses.iter().flatten());
                 self.all_ready = Once::Done;
                 right.then_some(()).ok_or("AllReady comes once, and when every first slot is ready".to_owned())
             }
-            Event::RolloutStarted(_) | Event::RolloutEnded { .. } => Err("nobody has asked for a rollout".to_owned()),
+            Event::RolloutStarted(id) => self.rollout_started(*id),
+            Event::RolloutEnded { id, result } => self.rollout_ended(*id, result),
             Event::Stopping(how) => {
                 let owed = self.owed_stopping.pop_front();
                 (owed == Some(*how)).then_some(()).ok_or_else(|| format!("Stopping({how:?}), expected {owed:?}"))
@@ -140,14 +146,16 @@ impl Referee {
     }
 
     fn announced(&mut self, now: At, slot: usize, delay: Duration, deaths: u32) -> Verdict {
-        let book = &mut self.slots[slot];
         let exactly = now.saturating_add(delay);
+        self.will_wait(now, slot, exactly);
+        let book = &mut self.slots[slot];
+        let is_moot = std::mem::take(&mut book.moot);
         let at = match &mut book.holds {
+            _any if is_moot => book.earliest,
             Holds::Due { at, announced: announced @ None, .. } => {
                 *announced = Some(exactly);
                 *at
             }
-            Holds::Empty if std::mem::take(&mut book.moot) => book.earliest,
             Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) | Holds::Live(_) => {
                 return Err(format!("Backoff of slot {slot}, which waits for nothing or was announced before"));
             }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{At, Book, Holds, Referee, Verdict};
+use super::{At, Book, Holds, Next, Referee, Verdict};
 use crate::{config::ReadyWhen, id::WorkerId, supervisor::Surrender};
 
 /// Those of one slot that are not shut, by the place of the address.
@@ -46,7 +46,9 @@ impl Referee {
     /// The worker has closed it. If nobody else accepts on it, it waits for another one; if its slot is being left there
     /// is none, so it is shut with the turn, unless it is opened again before.
     pub(super) fn door_closed(&mut self, now: At, id: WorkerId, address: usize) {
-        let Some(slot) = self.live(id).map(|life| life.slot) else { return };
+        let Some(life) = self.live(id) else { return };
+        let slot = life.slot;
+        life.accepts.remove(&address);
         let until = if self.leaves_since(&self.slots[slot]).is_some() { now } else { now + PATIENCE };
         let Some(door) = self.slots[slot].doors.get_mut(&address) else { return };
         let (Door::Open(holders) | Door::Condemned { holders, .. }) = door else { return };
@@ -179,8 +181,8 @@ impl Referee {
 
     fn leaves_since(&self, book: &Book) -> Option<At> {
         match book.holds {
-            Holds::Live(id) => self.lives.get(&id).and_then(|life| life.draining),
-            Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) => None,
+            Holds::Live(id) if book.next == Next::Nobody => self.lives.get(&id).and_then(|life| life.draining),
+            Holds::Live(_) | Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) => None,
         }
     }
 }

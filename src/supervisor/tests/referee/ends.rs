@@ -8,35 +8,58 @@ use crate::{
     supervisor::Surrender,
 };
 
+/// How a slot's worker has ended.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub(super) slot: usize,
+    pub(super) ready: Option<At>,
+    pub(super) cause: Cause,
+    pub(super) status: ExitStatus,
+    /// It was to prove itself in a rollout.
+    pub(super) tried: bool,
+}
+
 impl Referee {
-    pub(super) fn holder_ended(&mut self, now: At, slot: usize, ready: Option<At>, cause: Cause, status: ExitStatus) {
+    pub(super) fn holder_ended(&mut self, now: At, end: End) {
+        let End { slot, ready, cause, .. } = end;
+        self.slots[slot].holds = Holds::Empty;
+        self.was_ready(now, slot, ready);
         let book = &mut self.slots[slot];
-        book.holds = Holds::Empty;
-        if ready.is_some_and(|since| now.saturating_sub(since) >= Duration::from_secs(10)) {
-            book.delays = 0;
-        }
         if cause.asked() {
             if book.first == First::Pending {
                 book.first = First::Settled;
             }
             self.doom(slot, Surrender::Left);
+            if !self.slots[slot].dismissed && self.stop.is_none() {
+                self.is_due(now, slot, None);
+            }
         } else if self.stop.is_none() {
-            self.died(now, slot, ready.is_some(), status);
+            self.died(now, end);
         }
     }
 
     /// Nobody wanted that end: the table "End of a cluster".
-    fn died(&mut self, now: At, slot: usize, healthy: bool, status: ExitStatus) {
+    fn died(&mut self, now: At, end: End) {
+        let End { slot, status, .. } = end;
+        let (followed, healthy) = (self.settings.manual || self.follows(status), end.ready.is_some());
+        if followed && self.succeeded_early(now, slot) {
+            return;
+        }
+        if end.tried {
+            self.failed(now, slot);
+        }
         if !healthy && self.slots[slot].first == First::Pending {
             self.slots[slot].first = First::Failed;
         }
         if self.stop_if_never_ready(now) {
             return;
         }
-        if self.settings.manual || self.follows(status) {
+        if followed {
             return self.follow(now, slot, healthy);
         }
         self.delay_after(now, slot, healthy);
+        self.leave_step(slot);
+        self.discard_successor(now, slot);
         self.slots[slot].holds = Holds::Retired(status);
         self.doom(slot, Surrender::Left);
     }
@@ -53,6 +76,13 @@ impl Referee {
         self.slots[slot].holds = Holds::due(None, at);
         if at.from > now {
             self.doom(slot, Surrender::BackOff);
+        }
+    }
+
+    /// It was there for long enough to end a crash loop.
+    pub(super) fn was_ready(&mut self, now: At, slot: usize, ready: Option<At>) {
+        if ready.is_some_and(|since| now.saturating_sub(since) >= Duration::from_secs(10)) {
+            self.slots[slot].delays = 0;
         }
     }
 

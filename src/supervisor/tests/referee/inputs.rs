@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{First, Holds, Life, Once, Referee, Said, Span, Stop, Why};
+use super::{First, Holds, Life, Next, Once, Referee, Said, Span, Stop, Why, ends::End};
 use crate::{
     config::ReadyWhen,
     event::{Cause, ExitStatus, Shutdown, State, WorkerInfo},
@@ -18,7 +18,9 @@ use super::At;
 impl Referee {
     /// Whether the input is about something that exists; if not it must change nothing.
     pub(in super::super) fn knows(&self, input: &Input) -> bool {
-        let forking = |id: &WorkerId| self.slots.iter().any(|book| book.holds == Holds::Forking(*id));
+        let forking = |id: &WorkerId| {
+            self.slots.iter().any(|book| book.holds == Holds::Forking(*id) || book.next == Next::Forking(*id))
+        };
         let lives = |id: &WorkerId| self.lives.get(id).is_some_and(|life| life.exited.is_none());
         let heard = |id: &WorkerId| self.lives.get(id).is_some_and(|life| life.exited.is_none() && !life.closed);
         match input {
@@ -34,14 +36,25 @@ impl Referee {
             Input::Swept(_) => self.stop.is_some() && !self.finished,
             Input::Deaf(id) | Input::ChannelClosed(id) | Input::Exited(id, _) => lives(id),
             Input::Drain(id) | Input::Kill(id, _) => lives(id),
-            Input::Fork => self.stop.is_none() && !self.finished,
+            Input::Fork | Input::ReloadFailed => self.stop.is_none() && !self.finished,
+            Input::Scale(workers) => {
+                let possible = !self.settings.manual && (1..=self.slots.len()).contains(workers);
+                possible && self.stop.is_none() && !self.finished
+            }
+            Input::Rollout(plan) => {
+                let workers = if self.settings.manual { self.slots.len() } else { self.target };
+                let possible = plan.canary <= workers && (plan.surge > 0 || plan.max_unavailable > 0);
+                possible && self.stop.is_none() && !self.finished
+            }
             Input::Stop(..) => !self.finished,
         }
     }
 
     pub(in super::super) fn input(&mut self, now: At, input: &Input) {
-        let changes_nobody =
-            matches!(input, Input::Stop(..) | Input::SpawnFailed(..) | Input::Parted(..) | Input::Swept(_));
+        let changes_nobody = matches!(
+            input,
+            Input::Stop(..) | Input::SpawnFailed(..) | Input::Parted(..) | Input::Swept(_) | Input::ReloadFailed
+        );
         if !changes_nobody && !matches!(input, Input::AddressAdded | Input::AddressRemoved(_)) {
             self.look_again_for_threads(now);
         }
@@ -60,7 +73,11 @@ impl Referee {
                 self.ready(now, id, true);
             }
             Input::Said(id) => self.sent(now, id),
-            Input::Leaving(id) => self.let_go(now, id, Cause::Asked),
+            Input::Leaving(id) => {
+                if self.live(id).is_some_and(|life| !life.is_leaving()) {
+                    self.let_go(now, id, Cause::Asked);
+                }
+            }
             Input::Retires(id) => self.retires(now, id),
             Input::Parted(id, steered) => self.parted(now, id, steered),
             Input::Deaf(id) => {
@@ -72,6 +89,7 @@ impl Referee {
             Input::Exited(id, status) => self.exited(now, id, status),
             Input::Swept(left) => self.sweep = left.then_some(now + SWEEP).or(self.sweep),
             Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => {}
+            Input::Scale(_) | Input::Rollout(_) | Input::ReloadFailed => {}
             Input::AddressAdded | Input::AddressRemoved(_) => {}
         }
     }
@@ -81,9 +99,7 @@ impl Referee {
             Input::Fork => {}
             Input::Drain(id) => {
                 self.let_go(now, id, Cause::Asked);
-                if let Some(life) = self.live(id) {
-                    life.reason = Some(Cause::Asked);
-                }
+                self.dismiss(id, Cause::Asked);
             }
             Input::Kill(id, signal) => {
                 if let Some(life) = self.live(id) {
@@ -92,6 +108,9 @@ impl Referee {
                 }
             }
             Input::Stop(how, by) => self.stop_requested(now, how, by),
+            Input::Scale(workers) => self.scaled(now, workers),
+            Input::Rollout(plan) => self.rollout_requested(plan),
+            Input::ReloadFailed => self.reload_failed(),
             Input::AddressAdded => self.addresses.push(Some(address(self.addresses.len()))),
             Input::AddressRemoved(place) => self.address_removed(now, place),
             Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => {}
@@ -126,6 +145,7 @@ impl Referee {
     pub(super) fn is_due(&mut self, now: At, slot: usize, id: Option<WorkerId>) {
         let at = self.slots[slot].earliest.not_before(now);
         self.slots[slot].holds = Holds::due(id, at);
+        self.slots[slot].dismissed = false;
         if at.from > now {
             self.doom(slot, Surrender::BackOff);
         }
@@ -134,23 +154,43 @@ impl Referee {
     fn spawned(&mut self, now: At, id: WorkerId, pid: u32) {
         let Some(slot) = self.forking_slot(id) else { return };
         let born = self.addresses.iter().flatten().cloned().collect();
-        self.lives.insert(id, Life::new(slot, pid, now, born));
+        self.lives.insert(id, Life::new(slot, pid, now, self.generation(), born));
         let book = &mut self.slots[slot];
-        book.holds = Holds::Live(id);
-        book.last = None;
-        if book.first == First::Refused {
-            book.first = First::Pending;
+        let dismissed = book.dismissed;
+        if book.next == Next::Forking(id) {
+            book.next = Next::Live(id);
+        } else {
+            (book.holds, book.last) = (Holds::Live(id), None);
+            if book.first == First::Refused {
+                book.first = First::Pending;
+            }
         }
-        if let Some(how) = self.stop.as_ref().map(|stop| stop.how) {
-            self.must_go(now, id, how);
+        let is_successor = self.slots[slot].next == Next::Live(id);
+        match self.stop.as_ref().map(|stop| stop.how) {
+            Some(how) => self.must_go(now, id, how),
+            None if is_successor && !self.succeeds(slot) => self.discard_successor(now, slot),
+            None if !is_successor && dismissed => {
+                self.let_go(now, id, Cause::Scaled);
+                self.dismiss(id, Cause::Scaled);
+            }
+            None => {}
         }
     }
 
     fn spawn_failed(&mut self, now: At, id: WorkerId, failure: SpawnFailure) {
         let Some(slot) = self.forking_slot(id) else { return };
         self.owed_fork_failed.push_back((slot, id));
+        let is_successor = self.slots[slot].next == Next::Forking(id);
+        // It was the one that a step waited for, beside the worker or without one.
+        if is_successor == self.succeeds(slot) {
+            self.failed(now, slot);
+        }
+        if is_successor {
+            self.slots[slot].next = Next::Nobody;
+            return;
+        }
         self.slots[slot].holds = Holds::Empty;
-        if self.stop.is_some() {
+        if self.stop.is_some() || self.slots[slot].dismissed {
             return;
         }
         match failure {
@@ -197,6 +237,9 @@ impl Referee {
     fn listening(&mut self, now: At, id: WorkerId, address: usize) {
         self.online(now, id);
         self.door_opened(id, address);
+        if let Some(life) = self.live(id) {
+            life.accepts.insert(address);
+        }
         let Some(address) = self.addresses[address].clone() else { return };
         let when = self.settings.ready_when;
         let Some(life) = self.live(id) else { return };
@@ -223,11 +266,15 @@ impl Referee {
         let slot = life.slot;
         self.ready_ever = true;
         self.slots[slot].first = First::Settled;
+        self.all_ready_if_so();
+    }
+
+    pub(super) fn all_ready_if_so(&mut self) {
         let counted_on = |holds: Holds| match holds {
             Holds::Live(id) => self.lives.get(&id).is_some_and(|life| life.ready.is_some() && !life.is_leaving()),
             Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) => false,
         };
-        let initial = self.initial();
+        let initial = self.initial().min(self.target);
         let all = initial > 0 && self.slots[..initial].iter().all(|book| counted_on(book.holds));
         if all && self.all_ready == Once::NotYet {
             self.all_ready = Once::Owed;
@@ -246,7 +293,7 @@ impl Referee {
     fn exited(&mut self, now: At, id: WorkerId, status: ExitStatus) {
         self.closed(now, id);
         let Some(life) = self.lives.get(&id).filter(|life| life.exited.is_none()) else { return };
-        let cause = self.cause(life, status);
+        let (cause, tried) = (self.cause(life, status), self.is_tried(life));
         let Some(life) = self.live(id) else { return };
         life.exited = Some(now);
         life.owed.push_back(Said::Exit { status, cause });
@@ -255,7 +302,10 @@ impl Referee {
             let info =
                 WorkerInfo { slot: Slot::from_index(slot), id, pid, state: State::Exited, since: self.base + now };
             self.slots[slot].last = (!cause.asked()).then_some(info);
-            self.holder_ended(now, slot, ready, cause, status);
+            self.holder_ended(now, End { slot, ready, cause, status, tried });
+        } else if self.slots[slot].next == Next::Live(id) {
+            self.slots[slot].next = Next::Nobody;
+            self.failed(now, slot);
         }
         if self.stop.is_some() && !self.is_inhabited(slot) {
             self.doom(slot, Surrender::Left);
@@ -285,11 +335,15 @@ impl Referee {
     pub(super) fn stop_at(&mut self, now: At, how: Shutdown, why: Why, by: Option<Signal>) {
         self.stop = Some(Stop { how, why, signals: by.into_iter().collect(), since: now });
         self.sweep = Some(now + SWEEP);
+        self.rollouts_stopped();
         self.owed_stopping.push_back(how);
         for book in &mut self.slots {
             if let Holds::Due { announced, .. } = book.holds {
                 book.moot = announced.is_none();
                 book.holds = Holds::Empty;
+            }
+            if matches!(book.next, Next::Ordered(_)) {
+                book.next = Next::Nobody;
             }
         }
         self.doom_where_nobody_lives();
@@ -306,7 +360,7 @@ impl Referee {
     }
 
     fn forking_slot(&self, id: WorkerId) -> Option<usize> {
-        self.slots.iter().position(|book| book.holds == Holds::Forking(id))
+        self.slots.iter().position(|book| book.holds == Holds::Forking(id) || book.next == Next::Forking(id))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, Holds, Life, Referee, Verdict};
+use super::{At, Holds, Life, Next, Referee, Verdict};
 use crate::{
     config::Restart,
     event::{Cause, ExitStatus, Shutdown},
@@ -11,8 +11,29 @@ use crate::{
 };
 
 impl Referee {
-    /// It is to leave its slot for good. With an open door it parts first.
+    /// It is to leave its slot for good, whatever it is there.
     pub(super) fn let_go(&mut self, now: At, id: WorkerId, cause: Cause) {
+        let Some(slot) = self.live(id).map(|life| life.slot) else { return };
+        if self.slots[slot].holds == Holds::Live(id) {
+            self.slots[slot].dismissed = true;
+            self.leave_step(slot);
+            self.discard_successor(now, slot);
+            self.parts(now, id, cause);
+        } else if self.slots[slot].next == Next::Live(id) {
+            self.failed(now, slot);
+            self.discard_successor(now, slot);
+        }
+    }
+
+    /// The program's word counts more than any other reason.
+    pub(super) fn dismiss(&mut self, id: WorkerId, cause: Cause) {
+        if let Some(life) = self.live(id).filter(|life| life.reason != Some(Cause::Asked)) {
+            life.reason = Some(cause);
+        }
+    }
+
+    /// With an open door newcomers are led past it first.
+    pub(super) fn parts(&mut self, now: At, id: WorkerId, cause: Cause) {
         let parts = self.stop.is_none() && self.has_door_open(id);
         let within = self.settings.drain_timeout;
         let Some(life) = self.live(id) else { return };
@@ -38,27 +59,29 @@ impl Referee {
     /// It drains, though nobody has asked it: it has left its slot if somebody is to follow.
     pub(super) fn retires(&mut self, now: At, id: WorkerId) {
         let (running, within) = (self.stop.is_none() && !self.settings.manual, self.settings.drain_timeout);
-        let followed = running && self.follows(ExitStatus::from_wait_status(0)) && self.lingering() < self.may_linger();
-        let Some(life) = self.live(id).filter(|life| followed && !life.is_leaving()) else { return };
-        let (slot, ready) = (life.slot, life.ready);
-        if self.slots[slot].holds != Holds::Live(id) {
+        let Some(slot) = self.live(id).map(|life| life.slot) else { return };
+        if self.stop.is_none() && self.slots[slot].next == Next::Live(id) {
+            return self.let_go(now, id, Cause::Rollout);
+        }
+        let has_room = self.succeeds(slot) || self.lingering() < self.may_linger();
+        let followed = running && self.follows(ExitStatus::from_wait_status(0)) && has_room;
+        if !followed || self.slots[slot].holds != Holds::Live(id) {
             return;
         }
-        let Some(life) = self.live(id) else { return };
+        let Some(life) = self.live(id).filter(|life| !life.is_leaving()) else { return };
         (life.left, life.draining, life.until) = (Some(now), Some(now), now.saturating_add(within));
+        let healthy = life.ready.is_some();
+        self.retired(now, slot, id);
+        if !self.succeeded_early(now, slot) {
+            self.follow(now, slot, healthy);
+        }
+    }
+
+    /// It has left the slot to another one.
+    pub(super) fn retired(&mut self, now: At, slot: usize, id: WorkerId) {
+        let ready = self.live(id).and_then(|life| life.ready);
         self.slots[slot].holds = Holds::Empty;
-        self.follow(now, slot, ready.is_some());
-    }
-
-    /// Who has left a slot to another one.
-    fn lingering(&self) -> usize {
-        let holds = |life: &Life, id| self.slots[life.slot].holds == Holds::Live(id);
-        self.lives.iter().filter(|(id, life)| life.exited.is_none() && !holds(life, **id)).count()
-    }
-
-    fn may_linger(&self) -> usize {
-        let workers = if self.settings.manual { self.slots.len() } else { self.target };
-        self.settings.max_lingering.unwrap_or(workers)
+        self.was_ready(now, slot, ready);
     }
 
     /// The table "End of a cluster".
@@ -89,13 +112,17 @@ impl Referee {
         right.then_some(()).ok_or_else(|| format!("worker {id} parts without a request, twice, or in the wrong slot"))
     }
 
-    /// On request, or when newcomers have been led past it for a second.
-    pub(super) fn ask(&mut self, now: At, id: WorkerId, within: Duration, leave: Leave) -> Verdict {
-        let usual = self.settings.drain_timeout;
-        let life = self.lives.get_mut(&id).ok_or("ask: no such worker")?;
-        if life.parting.is_some_and(|since| since + ON_THEIR_WAY <= now) {
-            life.is_asked(now, usual, Leave::HandOver, Cause::Asked);
+    /// Newcomers have been led past it for a second.
+    pub(super) fn has_parted(&mut self, now: At, id: WorkerId) {
+        let within = self.settings.drain_timeout;
+        let parted = |life: &Life| life.parting.is_some_and(|since| since + ON_THEIR_WAY <= now);
+        if let Some(life) = self.live(id).filter(|life| life.left.is_none() && parted(life)) {
+            life.is_asked(now, within, Leave::HandOver, Cause::Asked);
         }
+    }
+
+    pub(super) fn ask(&mut self, id: WorkerId, within: Duration, leave: Leave) -> Verdict {
+        let life = self.lives.get_mut(&id).ok_or("ask: no such worker")?;
         match life.owed_ask.take() {
             None => Err(format!("worker {id} is asked without a request, twice, early, or when it leaves already")),
             Some(owed) if owed != (within, leave) => {
@@ -138,7 +165,8 @@ impl Referee {
 impl Life {
     /// Unless it is being ended. One that was before is not told again, but may have less time.
     pub(super) fn is_asked(&mut self, now: At, within: Duration, leave: Leave, cause: Cause) {
-        let (until, ends) = (now.saturating_add(within), self.killed.is_some() || self.terminated.is_some());
+        let ends = self.killed.is_some() || self.terminated.is_some() || self.missed_deadline;
+        let until = now.saturating_add(within);
         if self.left.is_some() && !ends && !self.deaf {
             self.until = self.until.min(until);
         }
@@ -147,7 +175,7 @@ impl Life {
             return;
         }
         self.reason.get_or_insert(cause);
-        (self.left, self.until, self.owed_part) = (Some(now), until, false);
+        (self.left, self.until) = (Some(now), until);
         self.draining.get_or_insert(now);
         self.owed_ask = Some((within, leave));
     }

@@ -9,18 +9,20 @@ mod doors;
 mod ends;
 mod inputs;
 mod leaving;
+mod rollouts;
+mod scaling;
 mod settled;
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
-use self::doors::Doors;
+use self::{doors::Doors, rollouts::Rollouts};
 use crate::{
     config::Settings,
     event::{Address, Cause, ExitStatus, Shutdown, WorkerInfo},
-    id::{Signal, WorkerId},
+    id::{RolloutId, Signal, WorkerId},
     wire::Leave,
 };
 
@@ -39,6 +41,7 @@ pub(super) struct Referee {
     forks_accepted: usize,
     /// How many slots are to be filled, from the first on.
     target: usize,
+    rollouts: Rollouts,
     /// When the cluster was started.
     began: At,
     stop: Option<Stop>,
@@ -57,6 +60,12 @@ pub(super) struct Referee {
 /// What is known of one slot.
 struct Book {
     holds: Holds,
+    /// Who is to take its place.
+    next: Next,
+    /// Nobody follows the one that is there: the program, or the worker, has said so.
+    dismissed: bool,
+    /// Newcomers were led past it, and are to come again.
+    owed_stay: bool,
     first: First,
     deaths: Vec<At>,
     /// The exponent of the back-off.
@@ -82,6 +91,15 @@ enum Holds {
         announced: Option<At>,
         threads: bool,
     },
+    Forking(WorkerId),
+    Live(WorkerId),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Next {
+    Nobody,
+    /// The fork is still to be performed.
+    Ordered(WorkerId),
     Forking(WorkerId),
     Live(WorkerId),
 }
@@ -128,9 +146,13 @@ struct Life {
     slot: usize,
     pid: u32,
     forked: At,
+    /// The rollout that had begun last.
+    generation: RolloutId,
     online: Option<At>,
     ready: Option<At>,
     listens: Vec<Address>,
+    /// The places where it accepts now.
+    accepts: BTreeSet<usize>,
     /// At its first address.
     listening: Option<At>,
     /// The addresses that it was born with, and those of them that it has yet to listen at.
@@ -147,6 +169,8 @@ struct Life {
     until: At,
     /// Why it is to leave.
     reason: Option<Cause>,
+    /// It was to leave, and needs not.
+    stayed: Option<At>,
     deaf: bool,
     terminated: Option<At>,
     killed: Option<At>,
@@ -200,6 +224,7 @@ impl Referee {
             ids: HashSet::new(),
             forks_accepted: 0,
             target: 0,
+            rollouts: Rollouts::default(),
             began: At::ZERO,
             stop: None,
             restarts: Vec::new(),
@@ -238,7 +263,8 @@ impl Referee {
 
     /// Nothing lives, is due or being forked, and something was begun or the end was asked for.
     pub(super) fn is_over(&self) -> bool {
-        let empty = self.slots.iter().all(|book| matches!(book.holds, Holds::Empty | Holds::Retired(_)));
+        let empty = |book: &Book| matches!(book.holds, Holds::Empty | Holds::Retired(_)) && book.next == Next::Nobody;
+        let empty = self.slots.iter().all(empty) && !self.is_rolling();
         let begun = self.initial() > 0 || self.forks_accepted > 0;
         empty && self.lives.values().all(|life| life.exited.is_some()) && (begun || self.stop.is_some())
     }
@@ -252,6 +278,9 @@ impl Book {
     fn new() -> Self {
         Self {
             holds: Holds::Empty,
+            next: Next::Nobody,
+            dismissed: false,
+            owed_stay: false,
             first: First::Settled,
             deaths: Vec::new(),
             delays: 0,
@@ -280,14 +309,16 @@ impl Span {
 }
 
 impl Life {
-    fn new(slot: usize, pid: u32, forked: At, born: Vec<Address>) -> Self {
+    fn new(slot: usize, pid: u32, forked: At, generation: RolloutId, born: Vec<Address>) -> Self {
         Self {
             slot,
             pid,
             forked,
+            generation,
             online: None,
             ready: None,
             listens: Vec::new(),
+            accepts: BTreeSet::new(),
             listening: None,
             born: born.clone(),
             awaited: born,
@@ -298,6 +329,7 @@ impl Life {
             left: None,
             until: At::ZERO,
             reason: None,
+            stayed: None,
             deaf: false,
             terminated: None,
             killed: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, Book, Holds, Life, Once, Referee, Verdict};
+use super::{At, Book, Holds, Life, Next, Once, Referee, Verdict};
 use crate::{
     event::{Shutdown, State, WorkerInfo},
     id::{Slot, WorkerId},
@@ -19,7 +19,11 @@ impl Referee {
         self.nothing_is_overdue(now)?;
         self.no_door_waits_in_vain(now)?;
         self.lives_fit_into_slots()?;
+        self.rollout_settled(now)?;
         self.deadlines_are_known(timeout)?;
+        if self.is_rolling() && timeout.is_none() && !self.awaits_the_kernel() {
+            return Err("a rollout waits for nothing".to_owned());
+        }
         let expected = self.workers();
         let mut actual: Vec<WorkerInfo> = workers.collect();
         if !actual.is_sorted_by_key(|worker| worker.slot) {
@@ -47,6 +51,9 @@ impl Referee {
         for (id, life) in &self.lives {
             if let Some(said) = life.owed.front() {
                 return Err(format!("worker {id}: {said:?} is missing"));
+            }
+            if self.slots[life.slot].owed_stay {
+                return Err(format!("slot {} was to stay", life.slot));
             }
             if life.owed_ask.is_some() || life.owed_part {
                 return Err(format!("worker {id} was to be asked, or newcomers to be led past it"));
@@ -86,11 +93,21 @@ impl Referee {
 
     fn lives_fit_into_slots(&self) -> Verdict {
         let taken = |book: &&Book| matches!(book.holds, Holds::Forking(_) | Holds::Live(_));
-        let (taken, live) = (self.slots.iter().filter(taken).count(), self.living().count());
-        let most = self.slots.len().min(self.initial() + self.forks_accepted);
-        if taken > most {
-            return Err(format!("{taken} workers live in {most} slots"));
+        let taken = self.slots.iter().filter(taken).count();
+        if self.settings.manual && taken > self.forks_accepted {
+            return Err(format!("{taken} workers live, and the program has forked {}", self.forks_accepted));
         }
+        for (slot, book) in self.slots.iter().enumerate().filter(|_| self.stop.is_none() && !self.settings.manual) {
+            let wrong = match book.holds {
+                Holds::Empty => slot < self.target && !book.dismissed,
+                Holds::Retired(_) => false,
+                Holds::Due { .. } | Holds::Forking(_) | Holds::Live(_) => slot >= self.target && !book.dismissed,
+            };
+            if wrong {
+                return Err(format!("slot {slot} is not as {} workers want it", self.target));
+            }
+        }
+        let live = self.living().count();
         let most = self.settings.processes();
         (live <= most).then_some(()).ok_or_else(|| format!("{live} workers live and there is room for {most}"))
     }
@@ -104,7 +121,13 @@ impl Referee {
             Holds::Empty | Holds::Retired(_) | Holds::Forking(_) | Holds::Live(_) => None,
         });
         let soon = |at: &At| *at < NEVER;
-        let expected = workers.chain(slots).chain(self.door_deadlines()).chain(self.sweep).filter(soon).min();
+        let expected = workers
+            .chain(slots)
+            .chain(self.door_deadlines())
+            .chain(self.sweep)
+            .chain(self.rollout_deadlines())
+            .filter(soon)
+            .min();
         let actual = actual.filter(soon);
         (actual == expected).then_some(()).ok_or_else(|| format!("poll_timeout is {actual:?}, expected {expected:?}"))
     }
@@ -119,12 +142,18 @@ impl Referee {
     fn info(&self, id: WorkerId, life: &Life) -> WorkerInfo {
         let (state, since) = match (life.draining, life.ready, life.listening, life.online) {
             (Some(at), _, _, _) => (State::Draining, at),
-            (None, Some(at), _, _) => (State::Ready, at),
+            (None, Some(at), _, _) => (State::Ready, life.stayed.unwrap_or(at)),
             (None, None, Some(at), _) => (State::Listening, at),
             (None, None, None, Some(at)) => (State::Online, at),
             (None, None, None, None) => (State::Starting, life.forked),
         };
         WorkerInfo { slot: Slot::from_index(life.slot), id, pid: life.pid, state, since: self.base + since }
+    }
+
+    /// The result of a fork, or the end of somebody who was killed.
+    fn awaits_the_kernel(&self) -> bool {
+        let forks = |book: &Book| matches!(book.holds, Holds::Forking(_)) || matches!(book.next, Next::Forking(_));
+        self.slots.iter().any(forks) || self.living().any(|(_, life)| life.killed.is_some())
     }
 
     fn living(&self) -> impl Iterator<Item = (&WorkerId, &Life)> {

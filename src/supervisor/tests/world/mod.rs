@@ -10,8 +10,8 @@ use super::{
     rig::{Input, Rig},
 };
 use crate::{
-    config::{Backoff, Intensity, ReadyWhen, Restart, Settings},
-    event::{Event, ExitStatus, Shutdown},
+    config::{Backoff, Intensity, ReadyWhen, Restart, Rollout, Settings},
+    event::{Event, ExitStatus, RolloutResult, Shutdown},
     id::{Signal, WorkerId},
     supervisor::{Outcome, SpawnFailure},
 };
@@ -22,6 +22,16 @@ pub(super) struct World {
     habits: Habits,
     /// A stop was seen; from then on many requests are a further stop.
     stopping: bool,
+    /// Rollouts are bound to end: workers come up, and every deadline is one.
+    healthy: bool,
+    rollouts: Vec<&'static str>,
+}
+
+/// How a walk has ended, and the rollouts on its way.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) outcome: Outcome,
+    pub(super) rollouts: Vec<&'static str>,
 }
 
 /// What the program and the clock do in this walk.
@@ -51,18 +61,23 @@ impl World {
             println!("{temper:?}, {addresses} addresses, {settings:?}");
         }
         let kernel = SimKernel::new(random.fork(), temper, addresses);
+        let deadlines = [settings.ready_timeout, settings.drain_timeout, settings.terminate_timeout];
+        let healthy = temper == Temper::Calm && deadlines.iter().all(|time| *time < Duration::from_secs(3600));
         let rig = Rig::new(settings, addresses, random.next(), kernel).traced(trace);
-        Self { rig, random, habits, stopping: false }
+        Self { rig, random, habits, stopping: false, healthy, rollouts: Vec::new() }
     }
 
     /// A walk of `turns` turns and then until the end; returns how the cluster ended.
-    pub(super) fn walk(mut self, turns: usize) -> Result<Outcome, String> {
+    pub(super) fn walk(mut self, turns: usize) -> Result<Walk, String> {
         self.rig.start()?;
         for _ in 0..turns {
             self.turn()?;
             if self.rig.is_finished() {
                 break;
             }
+        }
+        if self.healthy {
+            self.rollouts_end()?;
         }
         self.rig.feed(Input::Stop(Shutdown::Now, None))?;
         for _ in 0..MANY_TURNS {
@@ -80,7 +95,40 @@ impl World {
             self.rig.settle()?;
             self.rig.idle()?;
         }
-        self.rig.outcome.ok_or("the cluster does not end after everything was killed".to_owned())
+        self.note_rollouts();
+        let outcome = self.rig.outcome.ok_or("the cluster does not end after everything was killed")?;
+        Ok(Walk { outcome, rollouts: self.rollouts })
+    }
+
+    /// Nobody asks for anything any more, and time passes.
+    fn rollouts_end(&mut self) -> Verdict {
+        for _ in 0..MANY_TURNS {
+            if !self.rig.is_rolling() {
+                return Ok(());
+            }
+            self.rig.now = self.rig.now.max(self.next_moment());
+            self.deliver()?;
+            self.rig.settle()?;
+            self.rig.idle()?;
+        }
+        Err("a rollout does not end".to_owned())
+    }
+
+    fn note_rollouts(&mut self) {
+        for event in std::mem::take(&mut self.rig.events) {
+            self.note_rollout(&event);
+        }
+    }
+
+    fn note_rollout(&mut self, event: &Event) {
+        let Event::RolloutEnded { result, .. } = event else { return };
+        self.rollouts.push(match result {
+            RolloutResult::Done => "done",
+            RolloutResult::Aborted { slot: None, .. } => "not begun",
+            RolloutResult::Aborted { slot: Some(_), .. } => "aborted",
+            RolloutResult::Superseded => "superseded",
+            RolloutResult::Stopped => "stopped",
+        });
     }
 
     fn turn(&mut self) -> Verdict {
@@ -113,6 +161,7 @@ impl World {
     }
 
     fn program_sees(&mut self, event: &Event) -> Verdict {
+        self.note_rollout(event);
         self.stopping |= matches!(event, Event::Stopping(_));
         let Event::Exit { .. } = event else { return Ok(()) };
         if self.random.chance(self.habits.refork) {
@@ -156,14 +205,29 @@ impl World {
         let signal =
             self.random.pick(&[Signal::TERM, Signal::KILL, Signal::USR1, Signal::from_raw(0), Signal::from_raw(37)]);
         let place = self.random.below(8) as usize;
-        match self.random.below(44) {
+        match self.random.below(72) {
+            44..56 => Input::Rollout(self.any_plan()),
+            56..58 => Input::ReloadFailed,
+            58..72 => Input::Scale(self.any_number()),
             40..42 => Input::AddressAdded,
-            42.. => Input::AddressRemoved(place),
+            42..44 => Input::AddressRemoved(place),
             0..14 => Input::Fork,
             14..26 => Input::Drain(id),
             26..38 => Input::Kill(id, signal),
-            38.. => self.any_stop(),
+            38..40 => self.any_stop(),
+            72.. => Input::Fork,
         }
+    }
+
+    /// Also such that make no sense.
+    fn any_plan(&mut self) -> Rollout {
+        let settle = self.random.pick(&[Duration::ZERO, Duration::from_millis(50), Duration::from_secs(1)]);
+        let plan = Rollout::new().surge(self.random.pick(&[0, 1, 1, 1, 2, 8])).settle(settle);
+        plan.max_unavailable(self.random.pick(&[0, 0, 0, 1, 2])).canary(self.random.pick(&[0, 0, 0, 1, 2, 5]))
+    }
+
+    fn any_number(&mut self) -> usize {
+        self.random.below(10) as usize
     }
 
     fn any_stop(&mut self) -> Input {
@@ -226,6 +290,8 @@ fn settings(random: &mut Random) -> Settings {
         ready_timeout: random.pick(&[short, Duration::from_secs(1), long, long, Duration::MAX]),
         drain_timeout: random.pick(&[tiny, short, long, long, Duration::MAX]),
         terminate_timeout: random.pick(&[tiny, short, Duration::from_secs(5), Duration::MAX]),
+        max_lingering: random.pick(&[None, None, Some(1), Some(2), Some(100)]),
+        linger_timeout: random.pick(&[None, None, Some(short), Some(Duration::from_secs(300))]),
         ..Settings::with_workers(workers)
     }
 }

@@ -1,0 +1,403 @@
+//! Rolling restarts and the number of workers: what may begin, what has proved itself, and how each request ends.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{At, Holds, Life, Next, Referee, Span, Verdict};
+use crate::{
+    config::Rollout,
+    event::{Cause, Event, RolloutResult},
+    id::{RolloutId, WorkerId},
+    supervisor::{Action, Surrender, Why},
+    wire::Leave,
+};
+
+#[derive(Default)]
+pub(super) struct Rollouts {
+    running: Option<Running>,
+    waiting: Option<(RolloutId, Rollout)>,
+    last: RolloutId,
+    /// The last one that began.
+    generation: RolloutId,
+    owed: VecDeque<Told>,
+}
+
+struct Running {
+    id: RolloutId,
+    plan: Rollout,
+    /// Under way, by slot.
+    steps: BTreeMap<usize, Step>,
+    proved: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// The successor starts beside the worker.
+    Beside,
+    /// The slot has no other worker.
+    Without,
+}
+
+/// What a rollout does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Begin {
+    Succession(usize),
+    /// The worker leaves first.
+    Renewal(usize),
+    /// What is due is started before its time.
+    Early(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    Started(RolloutId),
+    Done(RolloutId),
+    Aborted(RolloutId, Option<usize>),
+    Superseded(RolloutId),
+    Stopped(RolloutId),
+}
+
+impl Referee {
+    pub(super) fn rollout_requested(&mut self, plan: Rollout) {
+        let id = self.rollouts.next_id();
+        if let Some((id, _)) = self.rollouts.waiting.replace((id, plan)) {
+            self.rollouts.owed.push_back(Told::Superseded(id));
+        }
+    }
+
+    pub(super) fn reload_failed(&mut self) {
+        let id = self.rollouts.next_id();
+        self.rollouts.owed.push_back(Told::Aborted(id, None));
+    }
+
+    pub(super) fn rollouts_stopped(&mut self) {
+        let running = self.rollouts.running.take().map(|running| running.id);
+        let waiting = self.rollouts.waiting.take().map(|(id, _)| id);
+        self.rollouts.owed.extend(running.into_iter().chain(waiting).map(Told::Stopped));
+    }
+
+    pub(in super::super) fn is_rolling(&self) -> bool {
+        self.rollouts.running.is_some() || self.rollouts.waiting.is_some()
+    }
+
+    pub(super) fn generation(&self) -> RolloutId {
+        self.rollouts.generation
+    }
+
+    /// A turn has come to its end, and this is what the supervisor wants done.
+    pub(in super::super) fn rolled<'a>(&mut self, now: At, wanted: impl Iterator<Item = &'a Action>) -> Verdict {
+        self.take_over(now);
+        self.is_done();
+        let is_idle = self.rollouts.running.as_ref().is_none_or(|running| running.steps.is_empty());
+        if let Some((id, plan)) = self.rollouts.waiting.filter(|_| is_idle) {
+            let last = self.rollouts.running.take();
+            self.rollouts.waiting = None;
+            self.rollouts.owed.extend(last.map(|last| Told::Superseded(last.id)));
+            self.rollouts.owed.push_back(Told::Started(id));
+            self.rollouts.generation = id;
+            self.rollouts.running = Some(Running { id, plan, steps: BTreeMap::new(), proved: 0 });
+            self.is_done();
+        }
+        for action in wanted {
+            if let Action::Emit(Event::Backoff { slot, delay, .. }) = action {
+                self.will_wait(now, slot.index(), now.saturating_add(*delay));
+            }
+            if let Some(begun) = self.begun(now, action) {
+                let may = self.may_begin(now);
+                if may != Some(begun) {
+                    return Err(format!("{action:?}: this is {begun:?}, and may begin: {may:?}"));
+                }
+                self.begin(now, begun, action);
+            } else if let Action::Signal { id, why: Why::NotReady, .. } = action {
+                self.was_not_ready(now, *id);
+            } else if let Action::Ask { id, .. } = action {
+                self.has_parted(now, *id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Until when, not only from when to when; whether it is right to say so is seen later.
+    pub(super) fn will_wait(&mut self, now: At, slot: usize, until: At) {
+        let Holds::Due { at, announced: None, .. } = &mut self.slots[slot].holds else { return };
+        if !(at.from..=at.to).contains(&until) {
+            return;
+        }
+        let was_known = at.from > now;
+        *at = Span::exactly(until);
+        if !was_known {
+            self.doom(slot, Surrender::BackOff);
+        }
+    }
+
+    /// Whether that is right is seen when it gets the signal.
+    fn was_not_ready(&mut self, now: At, id: WorkerId) {
+        let Some(life) = self.live(id) else { return };
+        life.missed_deadline = true;
+        let slot = life.slot;
+        if self.is_tried(&self.lives[&id]) {
+            self.failed(now, slot);
+        }
+    }
+
+    pub(super) fn rollout_settled(&self, now: At) -> Verdict {
+        if let Some(told) = self.rollouts.owed.front() {
+            return Err(format!("{told:?} is missing"));
+        }
+        if let Some(begin) = self.may_begin(now) {
+            return Err(format!("the rollout may go on by {begin:?} and does not"));
+        }
+        let Some(slot) = (0..self.slots.len()).find(|slot| self.is_superfluous(*slot)) else { return Ok(()) };
+        Err(format!("slot {slot} has a successor and there is no rollout"))
+    }
+
+    fn is_superfluous(&self, slot: usize) -> bool {
+        matches!(self.slots[slot].next, Next::Live(_)) && self.stop.is_none() && self.step(slot) != Some(Step::Beside)
+    }
+
+    pub(super) fn rollout_deadlines(&self) -> impl Iterator<Item = At> {
+        let running = self.rollouts.running.iter();
+        running
+            .flat_map(|running| running.steps.iter().filter_map(|(slot, step)| self.proved_at(running, *slot, *step)))
+    }
+
+    pub(super) fn rollout_ended(&mut self, id: RolloutId, result: &RolloutResult) -> Verdict {
+        self.told(match result {
+            RolloutResult::Done => Told::Done(id),
+            RolloutResult::Aborted { slot, .. } => Told::Aborted(id, slot.map(|slot| slot.index())),
+            RolloutResult::Superseded => Told::Superseded(id),
+            RolloutResult::Stopped => Told::Stopped(id),
+        })
+    }
+
+    pub(super) fn rollout_started(&mut self, id: RolloutId) -> Verdict {
+        self.told(Told::Started(id))
+    }
+
+    fn told(&mut self, told: Told) -> Verdict {
+        let owed = self.rollouts.owed.pop_front();
+        (owed == Some(told)).then_some(()).ok_or_else(|| format!("{told:?}, expected {owed:?}"))
+    }
+
+    /// The slot's worker is no more, or leaves, unasked, and somebody follows. True if that is its successor.
+    pub(super) fn succeeded_early(&mut self, now: At, slot: usize) -> bool {
+        if self.step(slot) != Some(Step::Beside) {
+            return false;
+        }
+        self.rollouts.running.as_mut().and_then(|running| running.steps.insert(slot, Step::Without));
+        self.promote(now, slot);
+        true
+    }
+
+    /// A worker that was to prove itself has failed, or will not be there.
+    pub(super) fn failed(&mut self, now: At, slot: usize) {
+        if self.step(slot).is_none() {
+            return;
+        }
+        let Some(running) = self.rollouts.running.take() else { return };
+        self.rollouts.owed.push_back(Told::Aborted(running.id, Some(slot)));
+        for slot in running.steps.into_keys() {
+            self.discard_successor(now, slot);
+            self.stay(now, slot, Cause::Rollout);
+        }
+    }
+
+    pub(super) fn is_tried(&self, life: &Life) -> bool {
+        let running = self.rollouts.running.as_ref();
+        running.is_some_and(|running| running.steps.contains_key(&life.slot) && life.generation >= running.id)
+    }
+
+    pub(super) fn succeeds(&self, slot: usize) -> bool {
+        self.step(slot) == Some(Step::Beside)
+    }
+
+    pub(super) fn leave_step(&mut self, slot: usize) {
+        self.rollouts.running.as_mut().and_then(|running| running.steps.remove(&slot));
+    }
+
+    pub(super) fn discard_successor(&mut self, now: At, slot: usize) {
+        let within = self.settings.drain_timeout;
+        match self.slots[slot].next {
+            Next::Nobody | Next::Forking(_) => {}
+            Next::Ordered(_) => self.slots[slot].next = Next::Nobody,
+            Next::Live(id) => {
+                self.slots[slot].next = Next::Nobody;
+                if let Some(life) = self.live(id) {
+                    life.is_asked(now, within, Leave::HandOver, Cause::Rollout);
+                }
+            }
+        }
+    }
+
+    /// Who shares a slot with its worker.
+    pub(super) fn lingering(&self) -> usize {
+        let beside = self.slots.iter().filter(|book| book.next != Next::Nobody).count();
+        let is_former = |id: WorkerId, life: &Life| {
+            let book = &self.slots[life.slot];
+            life.exited.is_none() && book.holds != Holds::Live(id) && book.next != Next::Live(id)
+        };
+        beside + self.lives.iter().filter(|(id, life)| is_former(**id, life)).count()
+    }
+
+    pub(super) fn may_linger(&self) -> usize {
+        let workers = if self.settings.manual { self.slots.len() } else { self.target };
+        self.settings.max_lingering.unwrap_or(workers)
+    }
+
+    fn step(&self, slot: usize) -> Option<Step> {
+        self.rollouts.running.as_ref().and_then(|running| running.steps.get(&slot).copied())
+    }
+
+    fn promote(&mut self, now: At, slot: usize) {
+        let book = &mut self.slots[slot];
+        book.holds = match std::mem::replace(&mut book.next, Next::Nobody) {
+            Next::Nobody => Holds::Empty,
+            Next::Ordered(id) => {
+                let at = Span::exactly(now);
+                Holds::Due { id: Some(id), at, announced: Some(now), threads: false }
+            }
+            Next::Forking(id) => Holds::Forking(id),
+            Next::Live(id) => {
+                book.last = None;
+                Holds::Live(id)
+            }
+        };
+        self.all_ready_if_so();
+    }
+
+    /// Where the new worker has been ready for the settle time.
+    fn take_over(&mut self, now: At) {
+        let Some(mut running) = self.rollouts.running.take() else { return };
+        let steps = running.steps.clone();
+        for (slot, step) in steps {
+            if self.proved_at(&running, slot, step).is_none_or(|at| at > now) {
+                continue;
+            }
+            running.steps.remove(&slot);
+            running.proved += 1;
+            let (Step::Beside, Holds::Live(old)) = (step, self.slots[slot].holds) else { continue };
+            self.retired(now, slot, old);
+            self.promote(now, slot);
+            let within = self.settings.linger_timeout.unwrap_or(self.settings.drain_timeout);
+            if let Some(life) = self.live(old) {
+                life.is_asked(now, within, Leave::HandOver, Cause::Rollout);
+            }
+        }
+        self.rollouts.running = Some(running);
+    }
+
+    fn proved_at(&self, running: &Running, slot: usize, step: Step) -> Option<At> {
+        let new = match (step, self.slots[slot].next, self.slots[slot].holds) {
+            (Step::Beside, Next::Live(id), _) | (Step::Without, _, Holds::Live(id)) => id,
+            (Step::Beside | Step::Without, ..) => return None,
+        };
+        let life = self.lives.get(&new).filter(|life| life.exited.is_none() && !life.is_leaving())?;
+        life.ready.map(|ready| ready + running.plan.settle)
+    }
+
+    /// No step is under way and every slot that is to be filled has a worker of the generation that is ready.
+    fn is_done(&mut self) {
+        let Some(running) = self.rollouts.running.as_ref().filter(|running| running.steps.is_empty()) else { return };
+        let id = running.id;
+        let is_new = |worker: WorkerId| {
+            let life = &self.lives[&worker];
+            if life.is_leaving() {
+                self.slots[life.slot].dismissed
+            } else {
+                life.generation >= id && life.ready.is_some()
+            }
+        };
+        let done = self.slots.iter().all(|book| match book.holds {
+            Holds::Empty | Holds::Retired(_) => true,
+            Holds::Due { .. } | Holds::Forking(_) => false,
+            Holds::Live(worker) => is_new(worker),
+        });
+        // Newcomers may still meet somebody older that has yet to hear that it leaves.
+        let met = self.lives.iter().any(|(id, life)| {
+            let accepts = life.exited.is_none() && !life.accepts.is_empty() && life.generation < running.id;
+            accepts && self.slots[life.slot].holds != Holds::Live(*id)
+        });
+        if done && !met {
+            self.rollouts.running = None;
+            self.rollouts.owed.push_back(Told::Done(id));
+        }
+    }
+
+    fn may_begin(&self, now: At) -> Option<Begin> {
+        let running = self.rollouts.running.as_ref().filter(|_| self.rollouts.waiting.is_none())?;
+        let Rollout { surge, max_unavailable, canary, settle: _ } = running.plan;
+        let under_way = running.steps.len();
+        if running.proved < canary && running.proved + under_way >= canary {
+            return None;
+        }
+        let idle = |slot: &usize| !running.steps.contains_key(slot) && self.slots[*slot].next == Next::Nobody;
+        let is_old = |slot: &usize| match self.slots[*slot].holds {
+            Holds::Live(id) => !self.lives[&id].is_leaving() && self.lives[&id].generation < running.id,
+            Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) => false,
+        };
+        let waits = |slot: &usize| match self.slots[*slot].holds {
+            Holds::Due { at, announced, .. } => announced.unwrap_or(at.from) > now,
+            Holds::Empty | Holds::Retired(_) | Holds::Live(_) | Holds::Forking(_) => false,
+        };
+        let beside = running.steps.values().filter(|step| **step == Step::Beside).count();
+        let mut slots = (0..self.slots.len()).filter(idle);
+        if let Some(slot) = slots.clone().find(is_old) {
+            let succession = beside < surge && self.lingering() < self.may_linger();
+            let renewal = under_way - beside < max_unavailable;
+            return succession.then_some(Begin::Succession(slot)).or(renewal.then_some(Begin::Renewal(slot)));
+        }
+        let slot = slots.find(waits).filter(|_| under_way < surge.saturating_add(max_unavailable))?;
+        Some(Begin::Early(slot))
+    }
+
+    /// What this says of the rollout; nothing if there is another reason for it.
+    fn begun(&self, now: At, action: &Action) -> Option<Begin> {
+        let leaves = |id: &WorkerId| self.lives.get(id).is_none_or(Life::is_leaving);
+        match action {
+            Action::Spawn { slot, id } => {
+                let book = self.slots.get(slot.index())?;
+                match book.holds {
+                    Holds::Live(_) if book.next != Next::Ordered(*id) => Some(Begin::Succession(slot.index())),
+                    Holds::Due { at, announced, .. } if announced.unwrap_or(at.from) > now => {
+                        Some(Begin::Early(slot.index()))
+                    }
+                    Holds::Live(_) | Holds::Due { .. } | Holds::Empty | Holds::Retired(_) | Holds::Forking(_) => None,
+                }
+            }
+            Action::Part { slot, id } if !leaves(id) => Some(Begin::Renewal(slot.index())),
+            Action::Ask { id, leave: Leave::Shut, .. } if !leaves(id) => Some(Begin::Renewal(self.lives[id].slot)),
+            Action::Part { .. } | Action::Ask { .. } | Action::Stay { .. } | Action::Signal { .. } => None,
+            Action::Shut { .. } | Action::Refuse | Action::Sweep | Action::Emit(_) | Action::Finish(_) => None,
+        }
+    }
+
+    fn begin(&mut self, now: At, begun: Begin, action: &Action) {
+        let (slot, step) = match begun {
+            Begin::Succession(slot) => (slot, Step::Beside),
+            Begin::Renewal(slot) | Begin::Early(slot) => (slot, Step::Without),
+        };
+        self.rollouts.running.as_mut().and_then(|running| running.steps.insert(slot, step));
+        match (begun, action) {
+            (Begin::Succession(slot), Action::Spawn { id, .. }) => self.slots[slot].next = Next::Ordered(*id),
+            (Begin::Renewal(slot), _) => {
+                if let Holds::Live(id) = self.slots[slot].holds {
+                    self.parts(now, id, Cause::Rollout);
+                }
+            }
+            (Begin::Early(slot), _) => {
+                let book = &mut self.slots[slot];
+                if let Holds::Due { at, announced, .. } = &mut book.holds {
+                    book.moot = announced.is_none();
+                    (*at, *announced) = (Span::exactly(now), Some(now));
+                }
+            }
+            (Begin::Succession(_), _) => {}
+        }
+    }
+}
+
+impl Rollouts {
+    fn next_id(&mut self) -> RolloutId {
+        self.last = self.last.next();
+        self.last
+    }
+}
