@@ -182,7 +182,7 @@ pub enum Cause {
     Own,
     /// It was asked to leave, or left by [`Worker::disconnect`](crate::Worker::disconnect), or the cluster stopped.
     Asked,
-    /// A successor took its place.
+    /// A successor took its place; or it was a successor, and its rollout was aborted.
     Rollout,
     /// The number of workers was reduced.
     Scaled,

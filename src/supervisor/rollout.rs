@@ -1,10 +1,9 @@
 //! The rolling restart: each slot's successor is ready, and has proved itself, before its predecessor leaves.
 //!
-//! A rollout goes through the slots step by step. A step is a **succession**, in which the successor starts beside the
-//! worker and both accept on the same doors until it takes over, or, where the plan allows slots to be unavailable, a
-//! **renewal**: the worker leaves first, then the next one starts. A slot that waits for its next worker is renewed too,
-//! last and at once. A successor that fails, or is not ready in time, aborts the rollout: it is taken back, and every
-//! worker that was not replaced yet goes on serving.
+//! A rollout goes through the slots step by step (`steps`), in their order: first those with an old worker, then those that
+//! wait out a back-off, which may be over with the new generation. It is done when every slot that is to be filled has a
+//! worker of the new generation that is ready, and none of the old one accepts any more. A new worker that fails, or is
+//! not ready in time, aborts it: successors are taken back, and every worker that was not replaced yet goes on serving.
 //!
 //! Races it settles: a worker that dies while its successor starts leaves the slot to it; one that was forked for another
 //! reason since the rollout began is new already; a new request waits until the steps under way are over, and takes over

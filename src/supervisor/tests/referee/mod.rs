@@ -5,6 +5,7 @@
 //! since the start of the simulated clock.
 
 mod actions;
+mod begins;
 mod doors;
 mod ends;
 mod inputs;
