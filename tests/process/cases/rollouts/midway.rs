@@ -195,11 +195,11 @@ fn a_new_worker_that_dies_later_is_replaced(bench: &Bench) {
     stop(run);
 }
 
-/// It leaves, so the successor need not wait until it has settled.
+/// It leaves before the successor has settled, which has the slot then.
 fn sigterm_to_the_predecessor(bench: &Bench) {
     let mut run = start(bench, "");
     let at = run.ready();
-    run.tell("rollout settle=300");
+    run.tell("rollout settle=2000");
     run.fact_of("ready", 2);
     let pid = run.known("ready", 1).get("pid");
     run.expect_once("exited with code 0");
