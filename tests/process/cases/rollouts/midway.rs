@@ -184,14 +184,12 @@ fn a_worker_that_returns_and_is_not_restarted(bench: &Bench) {
 fn a_new_worker_that_dies_later_is_replaced(bench: &Bench) {
     let mut run = start(bench, "workers=2");
     let at = run.ready();
-    let _lingers = bench.client_of(at, 2);
     rolls(bench, &mut run, at, "settle=0");
     run.expect_once("was killed by SIGKILL");
     run.tell("kill 4 9");
     run.fact_of("ready", 5);
     bench.reaches(at, [3, 5]);
     assert_eq!(run.known("exit", 4).how(), "signal 9, killed");
-    drop(_lingers);
     stop(run);
 }
 

@@ -114,12 +114,14 @@ fn who_waits_is_served_by_the_successor(bench: &Bench) {
     for mut client in waiting {
         assert_eq!(client.worker(), 2);
     }
-    is_done(bench, &mut run, at, 1);
     assert_eq!(busy.worker(), 1, "its own client is served to the end");
     run.tell("workers");
     assert_eq!(run.fact("workers").rest(), "0:2:Ready 0:1:Draining");
+    // As long as it looks at nothing but its client nobody knows that it accepts no more.
+    assert!(run.all("rollout_ended").is_empty());
     drop(busy);
     leaves_for_a_successor(&mut run, [1]);
+    is_done(bench, &mut run, at, 1);
     stop(run);
 }
 
