@@ -55,7 +55,8 @@ impl Generator {
 
     /// Ends the load: all that was begun gets its answer.
     pub(crate) fn finish(self) -> Attempt<Report> {
-        self.0.signal(Signal::SIGINT)?;
+        // Not SIGINT, which is ignored where a script has started all this in the background.
+        self.0.signal(Signal::SIGTERM)?;
         self.report()
     }
 
