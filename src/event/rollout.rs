@@ -20,7 +20,7 @@ use crate::{error::Error, id::Slot};
 #[derive(Debug)]
 pub enum RolloutResult {
     /// Every slot has a new worker that is ready, and no old one accepts any more: who connects from now on meets the
-    /// new generation.
+    /// new generation. Old workers have ended, too, but for those whose connections take longer than 2 s to finish.
     Done,
     /// It went no further: workers that were not replaced before serve on.
     Aborted {

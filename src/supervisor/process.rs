@@ -232,6 +232,11 @@ impl Process {
         self.link == Link::Open
     }
 
+    /// Of one that leaves.
+    pub(super) fn leaving_since(&self) -> Instant {
+        self.since
+    }
+
     /// True if it was news.
     pub(super) fn disconnect(&mut self) -> bool {
         std::mem::replace(&mut self.link, Link::Closed) == Link::Open

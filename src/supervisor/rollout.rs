@@ -2,17 +2,18 @@
 //!
 //! A rollout goes through the slots step by step (`steps`), in their order: first those with an old worker, then those that
 //! wait out a back-off, which may be over with the new generation. It is done when every slot that is to be filled has a
-//! worker of the new generation that is ready, and none of the old one accepts any more. A new worker that fails, or is
+//! worker of the new generation that is ready, and none of the old one answers any more, but those that linger. A new worker that fails, or is
 //! not ready in time, aborts it: successors are taken back, and every worker that was not replaced yet goes on serving.
 //!
 //! Races it settles: a worker that dies while its successor starts leaves the slot to it; one that was forked for another
 //! reason since the rollout began is new already; a new request waits until the steps under way are over, and takes over
 //! then; a successor whose fork completes after its rollout has ended is asked to leave.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Course, Supervisor,
+    process::Process,
     steps::{Lack, Running},
 };
 use crate::{
@@ -158,14 +159,19 @@ impl Supervisor {
         let Some(running) = self.rollouts.running.as_ref().filter(|running| running.steps.is_empty()) else { return };
         let id = running.id;
         let is_new = (0..self.posts.len()).all(|index| self.lacks(now, index, id).is_none());
-        if is_new && !self.accepts_as_former(id) {
-            self.end_rollout(RolloutResult::Done);
+        let former = self.posts.iter().flat_map(|post| &post.former).filter(|process| process.generation < id);
+        let accepts = former.clone().any(Process::is_accepting);
+        // Whoever has asked for the next one does not want to wait for that.
+        let former = former.filter(|_| self.rollouts.next.is_none());
+        let lingers_at = former.map(|process| process.leaving_since() + FINISHES).filter(|at| *at > now).max();
+        match lingers_at {
+            _ if !is_new || accepts => {}
+            Some(at) => self.rollouts.look_at = Some(at),
+            None => self.end_rollout(RolloutResult::Done),
         }
     }
-
-    /// Somebody of an older generation has yet to hear that it leaves: newcomers may still meet it.
-    fn accepts_as_former(&self, rollout: RolloutId) -> bool {
-        let mut former = self.posts.iter().flat_map(|post| &post.former);
-        former.any(|process| process.generation < rollout && process.is_accepting())
-    }
 }
+
+/// Old workers whose connections are no long-lived ones have ended by then: those that are idle are kept for a second
+/// ([`Serve::drain_grace`](crate::Serve::drain_grace)).
+const FINISHES: Duration = Duration::from_secs(2);

@@ -1,30 +1,36 @@
-//! When a rollout is over: no newcomer meets the old generation any more.
+//! When a rollout is over: no newcomer meets the old generation any more, and nobody else does, but where it lingers.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     config::{Rollout, Settings},
-    event::{Event, RolloutResult},
+    event::{Event, ExitStatus, RolloutResult},
     id::WorkerId,
     supervisor::{Action, Supervisor},
 };
 
 #[test]
-fn a_rollout_is_done_when_the_old_worker_has_left_its_door() {
+fn a_rollout_is_done_when_the_old_worker_has_ended() {
     let (mut supervisor, now, old) = with_former();
     supervisor.handle_timeout(now);
     assert_eq!(ends(&mut supervisor), 0);
 
     supervisor.handle_closed(now, old, 0);
     supervisor.handle_timeout(now);
+    assert_eq!(ends(&mut supervisor), 0);
+    supervisor.handle_exited(now, old, ExitStatus::from_wait_status(0));
+    supervisor.handle_timeout(now);
     assert_eq!(ends(&mut supervisor), 1);
 }
 
 #[test]
-fn or_when_it_has_hung_up() {
+fn or_when_it_lingers_and_has_left_its_door() {
     let (mut supervisor, now, old) = with_former();
-    supervisor.handle_channel_closed(now, old);
-    supervisor.handle_timeout(now);
+    let later = now + Duration::from_secs(2);
+    supervisor.handle_timeout(later);
+    assert_eq!(ends(&mut supervisor), 0);
+    supervisor.handle_channel_closed(later, old);
+    supervisor.handle_timeout(later);
     assert_eq!(ends(&mut supervisor), 1);
 }
 

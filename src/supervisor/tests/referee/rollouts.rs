@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Rollouts {
     pub(super) running: Option<Running>,
     pub(super) waiting: Option<(RolloutId, Rollout)>,
+    /// When the last old worker that is waited for lingers.
+    finishes: Option<At>,
     last: RolloutId,
     /// The last one that began.
     generation: RolloutId,
@@ -60,6 +62,7 @@ impl Referee {
     }
 
     pub(super) fn rollouts_stopped(&mut self) {
+        self.rollouts.finishes = None;
         let running = self.rollouts.running.take().map(|running| running.id);
         let waiting = self.rollouts.waiting.take().map(|(id, _)| id);
         self.rollouts.owed.extend(running.into_iter().chain(waiting).map(Told::Stopped));
@@ -75,8 +78,9 @@ impl Referee {
 
     /// A turn has come to its end, and this is what the supervisor wants done.
     pub(in super::super) fn rolled<'a>(&mut self, now: At, wanted: impl Iterator<Item = &'a Action>) -> Verdict {
+        self.rollouts.finishes = None;
         self.take_over(now);
-        self.is_done();
+        self.is_done(now);
         let is_idle = self.rollouts.running.as_ref().is_none_or(|running| running.steps.is_empty());
         if let Some((id, plan)) = self.rollouts.waiting.filter(|_| is_idle) {
             let last = self.rollouts.running.take();
@@ -85,7 +89,7 @@ impl Referee {
             self.rollouts.owed.push_back(Told::Started(id));
             self.rollouts.generation = id;
             self.rollouts.running = Some(Running { id, plan, steps: BTreeMap::new(), proved: 0 });
-            self.is_done();
+            self.is_done(now);
         }
         for action in wanted {
             if let Action::Emit(Event::Backoff { slot, delay, .. }) = action {
@@ -148,6 +152,7 @@ impl Referee {
         let running = self.rollouts.running.iter();
         running
             .flat_map(|running| running.steps.iter().filter_map(|(slot, step)| self.proved_at(running, *slot, *step)))
+            .chain(self.rollouts.finishes)
     }
 
     pub(super) fn rollout_ended(&mut self, id: RolloutId, result: &RolloutResult) -> Verdict {
@@ -285,7 +290,7 @@ impl Referee {
     }
 
     /// No step is under way and every slot that is to be filled has a worker of the generation that is ready.
-    fn is_done(&mut self) {
+    fn is_done(&mut self, now: At) {
         let Some(running) = self.rollouts.running.as_ref().filter(|running| running.steps.is_empty()) else { return };
         let id = running.id;
         let is_new = |worker: WorkerId| {
@@ -301,12 +306,15 @@ impl Referee {
             Holds::Due { .. } | Holds::Forking(_) => false,
             Holds::Live(worker) => is_new(worker),
         });
-        // Newcomers may still meet somebody older that has yet to hear that it leaves.
-        let met = self.lives.iter().any(|(id, life)| {
-            let accepts = life.exited.is_none() && !life.accepts.is_empty() && life.generation < running.id;
-            accepts && self.slots[life.slot].holds != Holds::Live(*id)
+        // Newcomers may still meet somebody older that has yet to hear that it leaves; and others finish.
+        let former = self.lives.iter().filter(|(id, life)| {
+            life.exited.is_none() && life.generation < running.id && self.slots[life.slot].holds != Holds::Live(**id)
         });
-        if done && !met {
+        let met = former.clone().any(|(_, life)| !life.accepts.is_empty());
+        let finishes = former.filter_map(|(_, life)| Some(life.draining? + FINISHES));
+        let last = finishes.filter(|at| *at > now && self.rollouts.waiting.is_none()).max();
+        self.rollouts.finishes = last.filter(|_| done && !met);
+        if done && !met && last.is_none() {
             self.rollouts.running = None;
             self.rollouts.owed.push_back(Told::Done(id));
         }
@@ -319,3 +327,5 @@ impl Rollouts {
         self.last
     }
 }
+
+const FINISHES: At = At::from_secs(2);
