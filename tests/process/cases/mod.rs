@@ -79,6 +79,7 @@ const THEMES: &[&[Case]] = &[
     unix::files::CASES,
     unix::given::CASES,
     rollouts::CASES,
+    rollouts::aborts::CASES,
     rollouts::midway::CASES,
     rollouts::lingering::CASES,
     rollouts::kinds::CASES,

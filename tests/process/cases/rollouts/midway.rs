@@ -16,10 +16,12 @@ cases!("rollouts::midway":
     quit_ends_it_at_once,
     the_master_is_killed,
     a_worker_that_dies_is_succeeded_at_once,
+    a_worker_that_dies_before_its_successor_is_ready,
     a_worker_of_a_manual_cluster_dies,
     a_worker_that_returns_and_is_not_restarted,
     a_new_worker_that_dies_later_is_replaced,
     sigterm_to_the_predecessor,
+    sigterm_to_the_successor,
     the_predecessor_leaves_by_itself,
     the_program_asks_the_predecessor_to_leave,
     another_slot_crashes_and_is_new_already,
@@ -147,6 +149,27 @@ fn a_worker_that_dies_is_succeeded_at_once(bench: &Bench) {
     stop(run);
 }
 
+fn a_worker_that_dies_before_its_successor_is_ready(bench: &Bench) {
+    let mut run = start(bench, "workers=2");
+    let at = run.ready();
+    run.tell("release late");
+    run.tell("rollout settle=0 canary=1");
+    let trigger: std::net::SocketAddr = run.fact("late").rest().parse().unwrap();
+    run.expect_once("was killed by SIGKILL");
+    run.tell("kill 1 9");
+    run.fact_of("exit", 1);
+    run.tell("release serve");
+    // Nobody is behind that door until then.
+    run.log("slot 0 gives up its socket");
+    bench.reaches(at, [2]);
+    drop(bench.stream(trigger));
+    is_done(bench, &mut run, at, 1);
+    leaves_for_a_successor(&mut run, [2]);
+    bench.reaches(at, [3, 4]);
+    assert_eq!(run.all("fork").len(), 4);
+    stop(run);
+}
+
 /// Nobody else would replace it there.
 fn a_worker_of_a_manual_cluster_dies(bench: &Bench) {
     let mut run = start(bench, "manual");
@@ -206,6 +229,18 @@ fn sigterm_to_the_predecessor(bench: &Bench) {
     assert_eq!(run.known("exit", 1).how(), "code 0, own");
     bench.reaches(at, [2]);
     assert_eq!(run.all("fork").len(), 2);
+    stop(run);
+}
+
+fn sigterm_to_the_successor(bench: &Bench) {
+    let mut run = start(bench, "");
+    let at = run.ready();
+    run.tell("rollout settle=60000");
+    let pid = run.fact_of("ready", 2).get("pid");
+    run.expect("rollout 1: aborted: slot 0: its successor, worker 2, leaves before it was to take over");
+    run.signal_to(pid, Signal::SIGTERM);
+    assert_eq!(result(bench, &mut run, at, 1), "aborted");
+    bench.reaches(at, [1]);
     stop(run);
 }
 

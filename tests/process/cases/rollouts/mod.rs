@@ -1,5 +1,6 @@
 //! Rolling restarts: the successor first, and no client notices.
 
+pub(crate) mod aborts;
 pub(crate) mod kinds;
 pub(crate) mod lingering;
 pub(crate) mod midway;
@@ -19,10 +20,14 @@ cases!("rollouts":
     who_waits_is_served_by_the_successor,
     surge_is_how_many_start_at_once,
     canaries_go_first,
+    slots_may_be_left_first,
+    one_is_left_first_while_another_is_followed,
+    the_only_slot_may_be_left_first,
     contradictory_plans_are_refused,
     sighup_is_refused_where_the_plan_no_longer_fits,
     workers_forked_by_the_program_are_replaced,
     manual_clusters_roll_too,
+    slots_that_wait_are_tried_at_once,
     fifty_rollouts_leave_nothing_behind,
 );
 
@@ -156,6 +161,48 @@ fn canaries_go_first(bench: &Bench) {
     stop(run);
 }
 
+/// Newcomers are led past the slot until it is filled again.
+fn slots_may_be_left_first(bench: &Bench) {
+    let mut run = start(bench, "workers=2");
+    let at = run.ready();
+    rolls(bench, &mut run, at, "surge=0 unavailable=1 settle=0");
+    for (old, new) in [(1, 3), (2, 4)] {
+        leaves_for_a_successor(&mut run, [old]);
+        assert!(run.comes_before(("exit", old), ("fork", new)));
+    }
+    assert!(run.comes_before(("ready", 3), ("disconnect", 2)));
+    bench.reaches(at, [3, 4]);
+    assert_eq!(run.all("fork").len(), 4);
+    stop(run);
+}
+
+fn one_is_left_first_while_another_is_followed(bench: &Bench) {
+    let mut run = start(bench, "workers=3");
+    let at = run.ready();
+    rolls(bench, &mut run, at, "surge=1 unavailable=1 settle=0");
+    leaves_for_a_successor(&mut run, 1..=3);
+    bench.reaches(at, 4..=6);
+    assert_eq!(run.all("fork").len(), 6);
+    stop(run);
+}
+
+/// There is nobody else to serve, so clients are refused for a moment; not those who wait already.
+fn the_only_slot_may_be_left_first(bench: &Bench) {
+    let mut run = start(bench, "");
+    let at = run.ready();
+    let mut busy = bench.client_of(at, 1);
+    let mut waiting = bench.connect(at);
+    run.tell("rollout surge=0 unavailable=1 settle=0");
+    run.fact("rolls");
+    busy.worker();
+    drop(busy);
+    assert_eq!(waiting.worker(), 1);
+    drop(waiting);
+    assert_eq!(run.known("rollout_ended", 1).get::<String>("result"), "done");
+    bench.reaches(at, [2]);
+    stop(run);
+}
+
 fn contradictory_plans_are_refused(bench: &Bench) {
     let nothing = "rollout: surge(0) and max_unavailable(0) together allow no step";
     let canaries = "rollout: canary(3) is more than the 2 workers";
@@ -224,6 +271,32 @@ fn manual_clusters_roll_too(bench: &Bench) {
     }
     assert_eq!(run.fact("result").rest(), "ok");
     run.end_with(0);
+}
+
+/// What a slot waits for may be what the rollout brings.
+fn slots_that_wait_are_tried_at_once(bench: &Bench) {
+    let mut run = bench.start("cluster signals listen=@:0 workers=4 worker=released backoff=60000,60000");
+    let at = run.ready();
+    run.tell("release fails_in_slot_1");
+    run.expect("was killed by SIGKILL");
+    run.expect("failed: no disk");
+    run.expect("exited with code 1");
+    run.expect("delayed start number");
+    run.tell("kill 2 9");
+    run.fact("backoff");
+    // The release is no better: who is new already stays, and so do the others.
+    run.tell("rollout settle=0");
+    run.fact("rolls");
+    run.expect("rollout 1: aborted");
+    let end = ended(bench, &mut run, at, 1);
+    assert_eq!((end.get::<String>("result"), end.get::<u64>("slot")), ("aborted".to_owned(), 1));
+    bench.reaches(at, [7, 8, 9]);
+    run.tell("release serve");
+    rolls(bench, &mut run, at, "settle=0");
+    let new = run.all("ready").split_off(7);
+    assert_eq!(new.iter().map(|ready| ready.get("slot")).collect::<Vec<u64>>(), [0, 2, 3, 1], "those that serve first");
+    bench.reaches(at, new.iter().map(|ready| ready.get("id")));
+    stop(run);
 }
 
 fn fifty_rollouts_leave_nothing_behind(bench: &Bench) {
