@@ -7,9 +7,9 @@ use super::FOR_EVER;
 /// How [`Master::rollout`](crate::Master::rollout), and SIGHUP, replace the workers: one after the other, the successor
 /// first.
 ///
-/// By default one successor starts at a time, beside its predecessor. It takes over when it has been ready for a second;
-/// then the predecessor drains. So no slot is ever without a worker, and a release that does not start, or dies right
-/// after the start, replaces nobody.
+/// By default one successor starts at a time, beside its predecessor. It takes over when it has been ready for a
+/// second; then the predecessor drains. So no slot is ever without a worker, and a release that does not start, or dies
+/// right after the start, replaces nobody.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -23,8 +23,8 @@ use super::FOR_EVER;
 /// ```
 ///
 /// **Errors**: `surge` and `max_unavailable` both 0, or a `canary` above the number of workers, are reported where the
-/// plan is used: by [`Cluster::run`](crate::Cluster::run) and `start` for [`Cluster::rollout`](crate::Cluster::rollout),
-/// else by [`Master::rollout`](crate::Master::rollout).
+/// plan is used: by [`Cluster::run`](crate::Cluster::run) and `start` for
+/// [`Cluster::rollout`](crate::Cluster::rollout), else by [`Master::rollout`](crate::Master::rollout).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rollout {
     pub(crate) surge: usize,
@@ -40,7 +40,7 @@ impl Rollout {
     }
 
     /// How many successors may start at the same time beside their predecessors; default 1. More is faster, and needs
-    /// memory for that many workers more.
+    /// memory for that many workers more. A slot whose worker dies meanwhile counts until the next one has settled.
     pub fn surge(mut self, workers: usize) -> Self {
         self.surge = workers;
         self

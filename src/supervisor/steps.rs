@@ -82,14 +82,16 @@ impl Supervisor {
         };
         let Rollout { surge, max_unavailable, .. } = running.plan;
         let (beside, without) = (running.count(How::Succession), running.count(How::Renewal));
+        // A slot whose worker has died counts, too, until the next one has proved itself.
+        if beside + without >= surge.saturating_add(max_unavailable) {
+            return false;
+        }
         let has_room = self.lingering() < self.may_linger();
         let (old, waiting) = (self.first_that_lacks(now, Lack::Successor), self.first_that_lacks(now, Lack::Start));
         match (old, waiting) {
             (Some(index), _) if beside < surge && has_room => self.begin_succession(index),
             (Some(index), _) if without < max_unavailable => self.begin_renewal(now, index),
-            (None, Some(index)) if beside + without < surge.saturating_add(max_unavailable) => {
-                self.begin_start(index);
-            }
+            (None, Some(index)) => self.begin_start(index),
             (Some(_) | None, _) => return false,
         }
         true

@@ -31,14 +31,16 @@ impl Referee {
             Holds::Empty | Holds::Retired(_) | Holds::Live(_) | Holds::Forking(_) => false,
         };
         let beside = running.steps.values().filter(|step| **step == Step::Beside).count();
+        if under_way >= surge.saturating_add(max_unavailable) {
+            return None;
+        }
         let mut slots = (0..self.slots.len()).filter(idle);
         if let Some(slot) = slots.clone().find(is_old) {
             let succession = beside < surge && self.lingering() < self.may_linger();
             let renewal = under_way - beside < max_unavailable;
             return succession.then_some(Begin::Succession(slot)).or(renewal.then_some(Begin::Renewal(slot)));
         }
-        let slot = slots.find(waits).filter(|_| under_way < surge.saturating_add(max_unavailable))?;
-        Some(Begin::Early(slot))
+        slots.find(waits).map(Begin::Early)
     }
 
     /// What this says of the rollout; nothing if there is another reason for it.

@@ -149,11 +149,12 @@ fn a_worker_that_dies_is_succeeded_at_once(bench: &Bench) {
     stop(run);
 }
 
+/// No other slot is touched until it is.
 fn a_worker_that_dies_before_its_successor_is_ready(bench: &Bench) {
     let mut run = start(bench, "workers=2");
     let at = run.ready();
     run.tell("release late");
-    run.tell("rollout settle=0 canary=1");
+    run.tell("rollout settle=0");
     let trigger: std::net::SocketAddr = run.fact("late").rest().parse().unwrap();
     run.expect_once("was killed by SIGKILL");
     run.tell("kill 1 9");
