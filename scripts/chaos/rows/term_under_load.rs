@@ -5,6 +5,7 @@
 //! what was before the signal.
 
 use std::{
+    fmt,
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
@@ -22,7 +23,6 @@ use crate::{
     load::{Connections, Counts, Load},
     rows::amount,
     server::{Kind, Server},
-    times::{Times, millis},
     user::User,
 };
 
@@ -50,33 +50,54 @@ fn one(user: User, clients: Clients) -> Attempt<Outcome> {
         Clients::New => Connections::New,
         Clients::KeepAlive => Connections::Kept,
     };
-    let (mut lost, mut hung, mut answered, mut late) = (0, 0, 0, 0);
+    let mut counts = Counts::default();
     let (mut wrongs, mut free, mut busy) = (Vec::new(), Vec::new(), Vec::new());
     for stop in 0..amount(20, 2) {
         let is_busy = stop % 2 == 1;
-        let (counts, refused_from, wrong) = stop_once(user, connections, is_busy)?;
-        lost += counts.lost;
-        hung += counts.hung;
-        answered += counts.answered;
-        late += counts.late;
+        let (stop, wrong) = stop_once(user, connections, is_busy)?;
+        counts.answered += stop.counts.answered;
+        counts.lost += stop.counts.lost;
+        counts.late += stop.counts.late;
         wrongs.extend(wrong);
-        if is_busy { busy.push(refused_from) } else { free.push(refused_from) }
+        if is_busy { busy.push(stop) } else { free.push(stop) }
     }
-    if lost + hung > 0 {
-        wrongs.push(format!("{lost} accepted reset, {hung} not answered"));
+    let Counts { answered, lost, late, .. } = counts;
+    if lost > 0 {
+        wrongs.push(format!("{lost} accepted reset"));
     }
-    let (free, busy) = (Times::new(free)?, Times::new(busy)?);
+    let (free, busy) = (Stop::latest(&free)?, Stop::latest(&busy)?);
     let mut measured = format!("{lost} of {} accepted reset, {late} later; ", answered + lost);
-    measured += &format!("refused from {}, busy {}", millis(free.max()), millis(busy.max()));
-    if free.max().max(busy.max()) > REFUSED_FROM {
+    measured += &format!("refused from {free}, busy {busy}");
+    if free.refused_from.max(busy.refused_from) > REFUSED_FROM {
         measured += LATE;
     }
     Ok(Outcome { measured, wrongs, yardstick: "-".to_owned() })
 }
 
-/// The requests, when the last newcomer was not refused, and what was not in order.
-fn stop_once(user: User, connections: Connections, is_busy: bool) -> Attempt<(Counts, Duration, Vec<String>)> {
-    let server = Server::start_as(user, Kind::Example, "127.0.0.1:0", WORKERS, &[])?;
+struct Stop {
+    counts: Counts,
+    /// When the last newcomer was not refused.
+    refused_from: Duration,
+    /// When the master had the signal: where the machine has no time for it, nobody is refused either.
+    taken: Duration,
+}
+
+impl Stop {
+    fn latest(stops: &[Stop]) -> Result<&Stop, &'static str> {
+        stops.iter().max_by_key(|stop| stop.refused_from).ok_or("there was no stop")
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        write!(f, "{:.1} ms (taken at {:.1})", millis(self.refused_from), millis(self.taken))
+    }
+}
+
+/// And what was not in order.
+fn stop_once(user: User, connections: Connections, is_busy: bool) -> Attempt<(Stop, Vec<String>)> {
+    let mut server = Server::start_as(user, Kind::Example, "127.0.0.1:0", WORKERS, &[])?;
     let address = server.address()?;
     let mut load = Load::new(address, CLIENTS, connections)?;
     load.run(BEFORE)?;
@@ -86,12 +107,15 @@ fn stop_once(user: User, connections: Connections, is_busy: bool) -> Attempt<(Co
     load.expect_stop();
     server.process.signal(Signal::SIGTERM)?;
     let begun = Instant::now();
-    let refused_from = thread::scope(|scope| {
+    let (refused_from, taken) = thread::scope(|scope| {
         let newcomers = scope.spawn(|| newcomers(address, begun, &over));
+        let stopping = || server.until("stopping").map(|_| begun.elapsed()).map_err(|error| error.to_string());
+        let taken = scope.spawn(stopping);
         let ran = load.run_out(ANSWERED_WITHIN);
         over.store(true, Ordering::Relaxed);
         let refused_from = newcomers.join().map_err(|_| "the newcomers panicked")?;
-        ran.and(Ok(refused_from?))
+        let taken = taken.join().map_err(|_| "the reader panicked")?;
+        ran.and(Ok((refused_from?, taken?)))
     })?;
     let mut wrongs = server.has_stopped()?;
     if let Some(stream) = &mut slow {
@@ -101,7 +125,7 @@ fn stop_once(user: User, connections: Connections, is_busy: bool) -> Attempt<(Co
             wrongs.push("the request that keeps a worker busy was not answered".to_owned());
         }
     }
-    Ok((load.into_counts(), refused_from, wrongs))
+    Ok((Stop { counts: load.into_counts(), refused_from, taken }, wrongs))
 }
 
 /// Keeps the worker that gets it busy.
@@ -133,4 +157,4 @@ const BEFORE: Duration = Duration::from_millis(200);
 const BUSY: Duration = Duration::from_millis(50);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const REFUSED_FROM: Duration = Duration::from_millis(50);
-const LATE: &str = " (later than wanted)";
+const LATE: &str = " (late)";
