@@ -2,9 +2,11 @@
 
 use std::{
     env, fs,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+
+use nix::unistd::mkdtemp;
 
 use crate::Attempt;
 
@@ -12,8 +14,8 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Attempt<Self> {
-        let path = env::temp_dir().join(format!("chaos-{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o755).create(&path)?;
+        let path = mkdtemp(&env::temp_dir().join("chaos-XXXXXX"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(Self(path))
     }
 
