@@ -7,9 +7,9 @@ use std::{
 
 use mio_cluster::{
     Address, Balance, Cause, Closed, Closes, Cluster, Deadline, DoorStats, Error, Event, ExitStatus, Io, Key, Layer,
-    Listen, Listener, Mailbox, Master, Message, Posted, ReadyWhen, RequestId, Restart, Row, Scoreboard, Serve,
-    Shutdown, Signal, Slot, SourceId, State, TimerId, Totals, Turn, UnixListener, Worker, WorkerEvent, WorkerHandle,
-    WorkerId, WorkerInfo, WorkerRef, WorkerStats, mio::event::Source,
+    Listen, Listener, Mailbox, Master, Message, Posted, ReadyWhen, RequestId, Restart, Rollout, RolloutId,
+    RolloutResult, Row, Scoreboard, Serve, Shutdown, Signal, Slot, SourceId, State, TimerId, Totals, Turn,
+    UnixListener, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef, WorkerStats, mio::event::Source,
 };
 
 /// `T` in the position of `&T` finds the inherent constant if the bound holds, the trait's otherwise.
@@ -50,6 +50,9 @@ fn values_may_go_anywhere() {
     anywhere::<ReadyWhen>();
     anywhere::<RequestId>();
     anywhere::<Restart>();
+    anywhere::<Rollout>();
+    anywhere::<RolloutId>();
+    anywhere::<RolloutResult>();
     anywhere::<Row>();
     anywhere::<Scoreboard>();
     anywhere::<Serve>();
