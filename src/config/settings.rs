@@ -117,8 +117,12 @@ impl Settings {
         ];
         let zero = times.into_iter().filter(|(_, time, _)| time.is_some_and(|time| time.is_zero()));
         problems.extend(zero.map(|(name, _, why)| format!("{name}(0): {why}")));
-        if self.max_lingering == Some(0) {
-            problems.push("max_lingering(0): no rollout could replace a worker, give 1 or more".to_owned());
+        match self.max_lingering {
+            Some(0) => problems.push("max_lingering(0): no rollout could replace a worker, give 1 or more".to_owned()),
+            Some(many) if many > MAX_WORKERS => {
+                problems.push(format!("max_lingering({many}) is more than the limit of {MAX_WORKERS}"));
+            }
+            Some(_) | None => {}
         }
         problems.extend(self.rollout.problems(if self.manual { self.slots() } else { self.workers }));
         problems
@@ -169,6 +173,33 @@ mod tests {
         for word in ["0 workers", "no_restart_on(256)", "backoff(0ns", "intensity()", "ready_timeout(0)"] {
             assert!(problems.contains(word), "{word} is missing in {problems}");
         }
+    }
+
+    #[test]
+    fn contradictions_of_rollouts_name_both_sides() {
+        let plan = Rollout::new().surge(0).canary(3);
+        let settings = Settings {
+            rollout: plan,
+            max_lingering: Some(usize::MAX),
+            drain_timeout: Duration::ZERO,
+            terminate_timeout: Duration::ZERO,
+            linger_timeout: Some(Duration::ZERO),
+            ..Settings::with_workers(2)
+        };
+        let problems = settings.problems();
+        for words in [
+            ["surge(0)", "max_unavailable(0)"],
+            ["canary(3)", "2 workers"],
+            ["max_lingering(18446744073709551615)", "1024"],
+            ["drain_timeout(0)", "shutdown(Shutdown::Now)"],
+            ["terminate_timeout(0)", "at once"],
+            ["linger_timeout(0)", "at once"],
+        ] {
+            let both = |problem: &&String| words.iter().all(|word| problem.contains(word));
+            assert_eq!(problems.iter().filter(both).count(), 1, "{words:?} in {problems:?}");
+        }
+        let manual = Settings { manual: true, rollout: Rollout::new().canary(3), ..Settings::with_workers(0) };
+        assert!(manual.problems().is_empty(), "as many as there are slots");
     }
 
     #[test]
