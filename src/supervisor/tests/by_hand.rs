@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::{Restart, Settings},
-    event::{Event, ExitStatus, WorkerInfo},
+    event::{Event, ExitStatus, RolloutResult, State, WorkerInfo},
     id::{Signal, WorkerId},
     supervisor::{Action, Outcome, SpawnFailure, Surrender},
 };
@@ -32,6 +32,33 @@ pub(super) enum Did {
     Spawn(usize, u64),
     Ask(u64),
     Signal(u64, Signal),
+}
+
+/// What the program hears of a rollout, by its number.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Told {
+    Started(u64),
+    Done(u64),
+    /// The slot, and why.
+    Aborted(u64, Option<usize>, String),
+    Superseded(u64),
+    Stopped(u64),
+}
+
+impl Told {
+    fn of(event: Event) -> Option<Self> {
+        if let Event::RolloutStarted(id) = event {
+            return Some(Told::Started(id.as_u64()));
+        }
+        let Event::RolloutEnded { id, result } = event else { return None };
+        let id = id.as_u64();
+        Some(match result {
+            RolloutResult::Done => Told::Done(id),
+            RolloutResult::Aborted { slot, why } => Told::Aborted(id, slot.map(|slot| slot.index()), why.to_string()),
+            RolloutResult::Superseded => Told::Superseded(id),
+            RolloutResult::Stopped => Told::Stopped(id),
+        })
+    }
 }
 
 /// A door that was shut: slot, address, and why.
@@ -133,6 +160,11 @@ impl ByHand {
         self.rig.kernel.refused_after
     }
 
+    /// How many workers are wanted.
+    pub(super) fn target(&self) -> usize {
+        self.rig.target()
+    }
+
     /// Something is due.
     pub(super) fn waits(&self) -> bool {
         self.rig.timeout().is_some()
@@ -165,6 +197,16 @@ impl ByHand {
             self.dies(worker.id.as_u64(), killed(9));
         }
         self
+    }
+
+    /// What was told of rollouts since the last look.
+    pub(super) fn rollouts(&mut self) -> Vec<Told> {
+        self.events().into_iter().filter_map(Told::of).collect()
+    }
+
+    /// Which worker has each slot, and in which state the others are that share it; in slot order.
+    pub(super) fn who(&self) -> Vec<(usize, u64, State)> {
+        self.workers().iter().map(|worker| (worker.slot.index(), worker.id.as_u64(), worker.state)).collect()
     }
 
     /// The delay that the one `Backoff` since the last look announced, and its count; `None`: there was none.

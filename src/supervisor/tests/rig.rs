@@ -172,6 +172,10 @@ impl<K: Kernel> Rig<K> {
         self.referee.is_finished()
     }
 
+    pub(super) fn target(&self) -> usize {
+        self.supervisor.target()
+    }
+
     pub(super) fn is_rolling(&self) -> bool {
         self.referee.is_rolling()
     }
