@@ -106,10 +106,11 @@ fn any_signal_is_reported_by_its_number(bench: &Bench) {
             bench.ask(address, "who");
             run.tell(&format!("kill {id} {signal}"));
         }
-        let exit = run.fact_of("exit", id);
+        // After SIGTERM the next one may be ready before this one has ended.
+        let exit = run.known("exit", id);
         assert_eq!(exit.how(), expected);
         id += 1;
-        run.fact_of("ready", id);
+        run.known("ready", id);
     }
     for signal in INTERNAL {
         run.tell(&format!("kill {id} {signal}"));

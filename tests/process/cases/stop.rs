@@ -217,9 +217,9 @@ fn term_to_a_worker_lets_it_finish(bench: &Bench) {
     run.signal_to(pid, Signal::SIGTERM);
     assert!(client.ask("who").starts_with("1 0 "));
     drop(client);
-    assert_eq!(run.fact("exit").how(), "code 0, own");
+    assert_eq!(run.known("exit", 1).how(), "code 0, own");
     run.expect_once("exited with code 0");
-    run.fact_of("ready", 2);
+    run.known("ready", 2);
     run.signal(Signal::SIGTERM);
     run.end_with(0);
 }

@@ -124,7 +124,7 @@ fn quit_ends_it_at_once(bench: &Bench) {
 
 /// Successors and those that linger follow it.
 fn the_master_is_killed(bench: &Bench) {
-    let mut run = start(bench, "workers=2");
+    let mut run = start(bench, "workers=2 max_lingering=1");
     let at = run.ready();
     let client = bench.client_of(at, 1);
     run.tell("rollout settle=60000");
