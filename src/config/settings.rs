@@ -117,15 +117,17 @@ impl Settings {
         ];
         let zero = times.into_iter().filter(|(_, time, _)| time.is_some_and(|time| time.is_zero()));
         problems.extend(zero.map(|(name, _, why)| format!("{name}(0): {why}")));
-        match self.max_lingering {
-            Some(0) => problems.push("max_lingering(0): no rollout could replace a worker, give 1 or more".to_owned()),
-            Some(many) if many > MAX_WORKERS => {
-                problems.push(format!("max_lingering({many}) is more than the limit of {MAX_WORKERS}"));
-            }
-            Some(_) | None => {}
-        }
+        problems.extend(self.lingering_problem());
         problems.extend(self.rollout.problems(if self.manual { self.slots() } else { self.workers }));
         problems
+    }
+
+    fn lingering_problem(&self) -> Option<String> {
+        match self.max_lingering? {
+            0 => Some("max_lingering(0): no rollout could replace a worker, give 1 or more".to_owned()),
+            1..=MAX_WORKERS => None,
+            many => Some(format!("max_lingering({many}) is more than the limit of {MAX_WORKERS}")),
+        }
     }
 
     /// Processes that there can be at one time: the workers, their successors, and those that linger.
