@@ -100,9 +100,10 @@ fn any_signal_is_reported_by_its_number(bench: &Bench) {
         // Looks whether it is to leave, so SIGTERM is an ask.
         bench.ask(address, "who");
         let expected = if signal == 15 { "code 0, killed".to_owned() } else { format!("signal {signal}, killed") };
+        let said = run.all("done").len();
         run.tell(&format!("kill {id} {signal}"));
         if TWICE.contains(&signal) {
-            run.fact("done");
+            run.until("done", said + 1);
             bench.ask(address, "who");
             run.tell(&format!("kill {id} {signal}"));
         }
