@@ -199,7 +199,7 @@ impl<K: Kernel> Rig<K> {
     }
 
     fn rolled(&mut self) -> Verdict {
-        self.referee.rolled(self.now, self.supervisor.actions.iter())
+        self.referee.rolled(self.now, &self.supervisor.actions)
     }
 
     /// The answer, for `Fork` with the id.

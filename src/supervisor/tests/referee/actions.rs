@@ -19,7 +19,7 @@ impl Referee {
             Action::Part { slot, id } => self.part(*id, slot.index()),
             Action::Stay { slot } => self.stays(slot.index()),
             Action::Ask { id, within, leave } => self.ask(*id, *within, *leave),
-            Action::Signal { id, signal, why } => self.signal(now, *id, *signal, *why == supervisor::Why::NotReady),
+            Action::Signal { id, signal, why } => self.signal(now, *id, *signal, *why),
             Action::Shut { slot, address, why } => self.shut(now, slot.index(), *address, *why),
             Action::Refuse => {
                 let right = self.stop.is_some() && !std::mem::replace(&mut self.refused, true);
@@ -66,9 +66,12 @@ impl Referee {
     }
 
     /// TERM after the deadline of the ask or when it is deaf; KILL after TERM's deadline, a missed ready deadline, or a
-    /// stop at once; the program's own signals exactly as often as asked for. `for_unready`: it says so; a stop at once
-    /// may come between the decision and the deed.
-    fn signal(&mut self, now: At, id: WorkerId, signal: Signal, for_unready: bool) -> Verdict {
+    /// stop at once, which may come between that decision and the deed; the program's own signals exactly as often as
+    /// asked for.
+    fn signal(&mut self, now: At, id: WorkerId, signal: Signal, why: supervisor::Why) -> Verdict {
+        if why == supervisor::Why::Program {
+            return self.program_signals(id, signal);
+        }
         let life = self.lives.get(&id).ok_or("signal: no such worker")?;
         let alive = life.exited.is_none_or(|exited| exited == now);
         let late = self.deadline(life).is_some_and(|deadline| deadline <= now);
@@ -81,14 +84,20 @@ impl Referee {
         if signal == Signal::TERM && own_term && first {
             life.terminated = Some(now);
         } else if signal == Signal::KILL && own_kill && first {
-            life.missed_deadline = unready && late && (for_unready || !at_once);
+            life.missed_deadline = unready && late && (why == supervisor::Why::NotReady || !at_once);
             life.killed = Some(now);
             life.draining.get_or_insert(now);
-        } else if let Some(position) = life.owed_signals.iter().position(|owed| *owed == signal) {
-            life.owed_signals.remove(position);
         } else {
-            return Err(format!("worker {id} gets {signal} before its deadline, twice, or for no reason"));
+            return Err(format!("worker {id} gets {signal} before its deadline, twice, or for no reason ({why:?})"));
         }
+        Ok(())
+    }
+
+    fn program_signals(&mut self, id: WorkerId, signal: Signal) -> Verdict {
+        let life = self.lives.get_mut(&id).ok_or("signal: no such worker")?;
+        let position = life.owed_signals.iter().position(|owed| *owed == signal);
+        let position = position.ok_or_else(|| format!("worker {id} gets {signal}, and the program has sent none"))?;
+        life.owed_signals.remove(position);
         Ok(())
     }
 

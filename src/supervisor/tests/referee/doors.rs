@@ -43,8 +43,8 @@ impl Referee {
         self.slots.iter().any(|book| book.doors.values().any(accepts))
     }
 
-    /// The worker has closed it. If nobody else accepts on it, it waits for another one; if its slot is being left there
-    /// is none, so it is shut with the turn, unless it is opened again before.
+    /// The worker has closed it. If nobody else accepts on it, it waits for another one; if its slot is being left
+    /// there is none, so it is shut with the turn, unless it is opened again before.
     pub(super) fn door_closed(&mut self, now: At, id: WorkerId, address: usize) {
         let Some(life) = self.live(id) else { return };
         let slot = life.slot;
@@ -130,15 +130,19 @@ impl Referee {
             }
             Some(Door::Kept { .. }) => {
                 let fits = match why {
-                    Surrender::Left => leaves_since.is_some(),
-                    Surrender::Unattended => leaves_since.is_none_or(|since| since == now),
+                    // It may have been told to stay since.
+                    Surrender::Left => leaves_since.is_some() || self.stayed_at(slot) == Some(now),
+                    // Its successor may have been taken back since.
+                    Surrender::Unattended => true,
                     Surrender::BackOff | Surrender::Replaced | Surrender::Removed => false,
                 };
                 fits.then_some(())
                     .ok_or_else(|| format!("{which} after its time, but its worker leaves since {leaves_since:?}"))
             }
             Some(Door::Doomed(because)) => {
-                (why == because).then_some(()).ok_or_else(|| format!("{which}, but because of {because:?}"))
+                // Its time was up anyway when the fork was refused that was to follow.
+                let was_up = (why, because) == (Surrender::Unattended, Surrender::BackOff);
+                (why == because || was_up).then_some(()).ok_or_else(|| format!("{which}, but because of {because:?}"))
             }
         }
     }
@@ -177,6 +181,10 @@ impl Referee {
 
     pub(super) fn has_open_door(&self) -> bool {
         self.slots.iter().any(|book| !book.doors.is_empty())
+    }
+
+    fn stayed_at(&self, slot: usize) -> Option<At> {
+        self.lives.values().filter(|life| life.slot == slot).filter_map(|life| life.stayed).max()
     }
 
     fn leaves_since(&self, book: &Book) -> Option<At> {

@@ -51,7 +51,8 @@ impl Referee {
     /// Newcomers cannot be led past it.
     pub(super) fn parted(&mut self, now: At, id: WorkerId, steered: bool) {
         let within = self.settings.drain_timeout;
-        if let Some(life) = self.live(id).filter(|_| !steered) {
+        let at_once = self.stop.as_ref().is_some_and(|stop| stop.how == Shutdown::Now);
+        if let Some(life) = self.live(id).filter(|_| !steered && !at_once) {
             life.is_asked(now, within, Leave::Shut, Cause::Asked);
         }
     }

@@ -77,7 +77,7 @@ impl Referee {
     }
 
     /// A turn has come to its end, and this is what the supervisor wants done.
-    pub(in super::super) fn rolled<'a>(&mut self, now: At, wanted: impl Iterator<Item = &'a Action>) -> Verdict {
+    pub(in super::super) fn rolled(&mut self, now: At, wanted: &VecDeque<Action>) -> Verdict {
         self.rollouts.finishes = None;
         self.take_over(now);
         self.is_done(now);
@@ -97,7 +97,7 @@ impl Referee {
             }
             if let Some(begun) = self.begun(now, action) {
                 let may = self.may_begin(now);
-                if may != Some(begun) {
+                if may != Some(begun) && !self.is_aborted(wanted) {
                     return Err(format!("{action:?}: this is {begun:?}, and may begin: {may:?}"));
                 }
                 self.begin(now, begun, action);
@@ -108,6 +108,14 @@ impl Referee {
             }
         }
         Ok(())
+    }
+
+    /// In this very turn: forks of successors that had begun before are withdrawn, and not seen.
+    fn is_aborted(&self, wanted: &VecDeque<Action>) -> bool {
+        let Some(running) = &self.rollouts.running else { return false };
+        let is_end =
+            |action: &Action| matches!(action, Action::Emit(Event::RolloutEnded { id, .. }) if *id == running.id);
+        wanted.iter().any(is_end)
     }
 
     /// Until when, not only from when to when; whether it is right to say so is seen later.
