@@ -19,6 +19,7 @@
 mod count;
 mod cpus;
 mod server;
+mod statistics;
 
 use std::{
     error::Error,
@@ -36,6 +37,7 @@ use socket2::SockRef;
 use crate::{
     cpus::Cpus,
     server::{Job, REPORT_EVERY},
+    statistics::{confidence, median, sorted},
 };
 
 /// Whatever went wrong, in words.
@@ -207,22 +209,6 @@ fn connect(address: SocketAddr, job: Job, burst: usize) -> Attempt<()> {
         SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
     }
     Ok(())
-}
-
-fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut numbers: Vec<f64> = numbers.collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    sorted[sorted.len() / 2]
-}
-
-/// Of the median: by rank, whatever the numbers are distributed like.
-fn confidence(sorted: &[f64]) -> (f64, f64) {
-    let (middle, reach) = (sorted.len() / 2, (0.98 * (sorted.len() as f64).sqrt()).ceil() as usize);
-    (sorted[middle.saturating_sub(reach)], sorted[(middle + reach).min(sorted.len() - 1)])
 }
 
 /// By slot, see `server.rs`. The first is what the others are compared with.

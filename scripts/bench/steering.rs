@@ -13,6 +13,8 @@
     reason = "a program: its output is the table, its errors go to stderr"
 )]
 
+mod statistics;
+
 use std::{
     error::Error,
     fs, io,
@@ -35,6 +37,8 @@ use nix::{
     unistd::Pid,
 };
 use socket2::SockRef;
+
+use crate::statistics::{confidence, median, sorted};
 
 /// Whatever went wrong, in words.
 type Attempt<T> = Result<T, Box<dyn Error>>;
@@ -193,22 +197,6 @@ fn connect(address: SocketAddr) -> Attempt<()> {
         SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
     }
     Ok(())
-}
-
-fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut numbers: Vec<f64> = numbers.collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    sorted[sorted.len() / 2]
-}
-
-/// Of the median: by rank, whatever the numbers are distributed like.
-fn confidence(sorted: &[f64]) -> (f64, f64) {
-    let (middle, reach) = (sorted.len() / 2, (0.98 * (sorted.len() as f64).sqrt()).ceil() as usize);
-    (sorted[middle.saturating_sub(reach)], sorted[(middle + reach).min(sorted.len() - 1)])
 }
 
 const MYSELF: Pid = Pid::from_raw(0);

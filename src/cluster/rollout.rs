@@ -50,6 +50,17 @@ impl Cluster {
 
     /// How many workers may finish their long-lived connections while a successor serves in their place; default: as
     /// many as there are workers, so one generation. A rollout that would make them more waits until some have ended.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use mio_cluster::Cluster;
+    ///
+    /// # fn main() -> Result<(), mio_cluster::Error> {
+    /// // Games of up to an hour go on in old workers, of which there is memory for four.
+    /// let cluster = Cluster::new().listen("127.0.0.1:8000").max_lingering(4).linger_timeout(Duration::from_secs(3600));
+    /// cluster.run(|mut worker| worker.listen().map(drop))
+    /// # }
+    /// ```
     pub fn max_lingering(mut self, workers: usize) -> Self {
         self.settings.max_lingering = Some(workers);
         self

@@ -81,6 +81,14 @@ impl Master {
     /// the rest, with [`Cause::Scaled`](crate::Cause::Scaled) for those that leave. A slot that was left by
     /// [`disconnect`](Self::disconnect) is filled again, one whose worker is not to be restarted is not.
     ///
+    /// ```no_run
+    /// use mio_cluster::{Master, Result};
+    ///
+    /// fn for_the_night(master: &mut Master) -> Result<()> {
+    ///     master.scale(1)
+    /// }
+    /// ```
+    ///
     /// SIGTTIN and SIGTTOU do it by one, where the master [owns](crate::Cluster::signals) the signals.
     ///
     /// **Errors**: 0, or more than [`max_workers`](crate::Cluster::max_workers); the cluster is

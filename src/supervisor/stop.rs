@@ -134,8 +134,8 @@ impl Supervisor {
         }
     }
 
-    /// A worker that is busy leaves its doors late. Newcomers are better refused meanwhile than left waiting; whoever
-    /// waits already is served.
+    /// Newcomers are refused since `Refuse`, where the system allows that. A worker that is busy leaves its doors late, and
+    /// they hold the port: those that nobody waits behind are given up meanwhile.
     pub(super) fn sweep(&mut self, now: Instant) {
         let Course::Stopping { sweep, .. } = &mut self.course else { return };
         if sweep.is_some_and(|at| at <= now) {

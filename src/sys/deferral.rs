@@ -1,35 +1,25 @@
 //! TCP_DEFER_ACCEPT. One system call, does not block, borrows the descriptor.
 
-use std::{
-    io,
-    mem::size_of,
-    os::fd::{AsFd, AsRawFd},
-};
+use std::{io, os::fd::AsFd};
 
-use nix::{errno::Errno, libc};
+use nix::libc;
+
+use super::option;
 
 /// A connection is not accepted before it has sent something, or this time has passed. The kernel counts in retries of
 /// the handshake, so it takes the next of 1, 3, 7, 15, 31, 63 … seconds; 0 turns it off.
 ///
 /// **Errors**: it is no TCP socket.
 pub(crate) fn defer_accept(socket: impl AsFd, seconds: i32) -> io::Result<()> {
-    let length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the value is an int of `length` bytes that lives until the call returns; the kernel only reads it.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            length,
-        )
-    };
-    Errno::result(result).map(drop)?;
-    Ok(())
+    option::set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
 }
 
 #[cfg(test)]
 pub(crate) fn deferral(socket: impl AsFd) -> io::Result<i32> {
+    use std::{mem::size_of, os::fd::AsRawFd};
+
+    use nix::errno::Errno;
+
     let (mut seconds, mut length): (libc::c_int, _) = (-1, size_of::<libc::c_int>() as libc::socklen_t);
     // SAFETY: the buffer is an int of `length` bytes that lives until the call returns, and any int is a valid one.
     let result = unsafe {

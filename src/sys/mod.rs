@@ -14,7 +14,7 @@
 //! | [`signal`] | `sigaction`, `pthread_sigmask`, `signalfd` | no | the handlers are, the rest is not | a `SignalFd` owns one; the TERM handler borrows its eventfd for ever |
 //! | [`parent`] | `prctl`, `getppid` | no | yes | none |
 //! | [`mapping`] | `memfd_create`, `mmap`, `mprotect` | no | reading and writing a page is | a `Mapping` owns one |
-//! | [`queue`], [`deferral`], [`refusal`], [`steer`] | `getsockopt`, `setsockopt` | no | yes | borrow the socket |
+//! | [`queue`], [`option`], [`deferral`], [`refusal`], [`steer`] | `getsockopt`, `setsockopt` | no | yes | borrow the socket |
 //! | `readiness` | `epoll_ctl`, by tokio | no | no | shares one of `owned` |
 //! | [`rights`] | `sendmsg`, `recvmsg` | no (if the socket does not) | no | sending duplicates, receiving gives owned ones |
 //! | [`stdio`] | `open` of /dev/null | no | yes | 0, 1 and 2 belong to the program |
@@ -27,6 +27,7 @@ pub(crate) mod alarm;
 pub(crate) mod deferral;
 pub(crate) mod fork;
 pub(crate) mod mapping;
+mod option;
 pub(crate) mod owned;
 pub(crate) mod parent;
 pub(crate) mod pidfd;

@@ -1,12 +1,10 @@
 //! A listening socket that takes nobody new. One system call, does not block, borrows the descriptor.
 
-use std::{
-    io,
-    mem::size_of,
-    os::fd::{AsFd, AsRawFd},
-};
+use std::{io, os::fd::AsFd};
 
-use nix::{errno::Errno, libc};
+use nix::libc;
+
+use super::option;
 
 /// Whoever connects from now on does not find this socket: it is bound to a network device that cannot exist. If it was
 /// the last one of its address and port, the kernel refuses them. The queue stays, and handshakes that have begun are
@@ -15,19 +13,7 @@ use nix::{errno::Errno, libc};
 ///
 /// **Errors**: EPERM: it was done before, which only CAP_NET_RAW may do again; or Linux before 5.7, without it.
 pub(crate) fn refuse_newcomers(socket: impl AsFd) -> io::Result<()> {
-    let (device, length) = (NO_DEVICE, size_of::<libc::c_int>() as libc::socklen_t);
-    // SAFETY: the value is an int of `length` bytes that lives until the call returns; the kernel only reads it.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_BINDTOIFINDEX,
-            (&raw const device).cast(),
-            length,
-        )
-    };
-    Errno::result(result).map(drop)?;
-    Ok(())
+    option::set(socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, NO_DEVICE)
 }
 
 /// The kernel gives devices their numbers from 1 on, and does not look whether there is one.

@@ -9,6 +9,8 @@ use std::{
 
 use nix::{errno::Errno, libc};
 
+use super::option;
+
 /// Attaches a classic program to the group of this socket, in place of the one that it has, for all of its members at
 /// once. No privilege is needed. It ends with the last of them.
 ///
@@ -36,19 +38,9 @@ pub(crate) fn attach(member: impl AsFd, program: &[libc::sock_filter]) -> io::Re
 
 /// From now on the kernel chooses by its hash again. Nothing happens if it does so already.
 pub(crate) fn detach(member: impl AsFd) -> io::Result<()> {
-    let nothing: libc::c_int = 0;
-    // SAFETY: the kernel wants an int, whatever it is, and only reads it; it lives until the call returns.
-    let result = unsafe {
-        libc::setsockopt(
-            member.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_DETACH_REUSEPORT_BPF,
-            (&raw const nothing).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    match Errno::result(result) {
-        Ok(_) | Err(Errno::ENOENT) => Ok(()),
-        Err(error) => Err(error.into()),
+    // The kernel wants an int, whatever it is.
+    match option::set(member, libc::SOL_SOCKET, libc::SO_DETACH_REUSEPORT_BPF, 0) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
     }
 }
