@@ -182,17 +182,24 @@ impl<'a> Generator<'a> {
     /// What follows from how a slot is now.
     fn settle(&mut self, at: usize) {
         if !self.slots[at].is_idle {
+            // The server may ignore that this was to be its only request.
+            self.close_if(at, self.plan.single);
             match self.arrivals {
                 Some(_) => self.offer(at),
                 None => self.fill(at),
             }
-            let unneeded = |connection: &Connection| !connection.has_deadline();
-            if self.stage == Stage::Closing && self.slots[at].connection.as_ref().is_some_and(unneeded) {
-                self.ended(at, End::InOrder);
-            }
+            self.close_if(at, self.stage == Stage::Closing);
         }
         if let Some(connection) = &mut self.slots[at].connection {
             self.timers.set(at, connection.due(Instant::now(), self.plan.timeout));
+        }
+    }
+
+    /// A connection that has had all of its answers.
+    fn close_if(&mut self, at: usize, is_unneeded: bool) {
+        let is_done = |connection: &Connection| !connection.has_deadline();
+        if is_unneeded && self.slots[at].connection.as_ref().is_some_and(is_done) {
+            self.ended(at, End::InOrder);
         }
     }
 

@@ -29,6 +29,7 @@ cases!("load":
     closed_on_reuse,
     reset_on_reuse,
     told_that_it_closes,
+    not_told_that_it_closes,
     closed_while_idle,
     idle_connections_that_are_reset,
     idle_connections_that_are_kept,
@@ -165,6 +166,18 @@ fn reset_on_reuse(bench: &Bench) {
 fn told_that_it_closes(bench: &Bench) {
     for cut in [close, reset] {
         let report = load(bench, server(bench, 8, cutting(LAST, cut)), "-n 8 -c 2");
+        failed(&report, &[]);
+        assert_eq!(
+            ["started", "closed", "closed_while_idle"].map(|key| number(&report, "connections", key)),
+            [8, 8, 0]
+        );
+    }
+}
+
+/// The server keeps connections that were to have one request each: then the client closes them.
+fn not_told_that_it_closes(bench: &Bench) {
+    for options in ["-n 8 -c 2 --new", "-n 8 -c 2 --new --rate 1000"] {
+        let report = load(bench, server(bench, 8, answering(OK)), options);
         failed(&report, &[]);
         assert_eq!(
             ["started", "closed", "closed_while_idle"].map(|key| number(&report, "connections", key)),
