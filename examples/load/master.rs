@@ -31,9 +31,10 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let mut watch = Watch::new();
     let ended = load(&plan, &mut watch, &options.target);
     watch.clear_line();
-    if let Err(error) = &ended {
+    let complete = ended.unwrap_or_else(|error| {
         log::error!("{error:#}");
-    }
+        false
+    });
     let report = Report {
         target: &options.target,
         workers: plan.workers,
@@ -41,7 +42,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         has_idle: plan.idle > 0,
         counts_bodies: plan.count_bodies,
         max_errors: options.max_errors,
-        complete: ended.is_ok(),
+        complete,
         tally: &watch.tally,
     };
     let text = if options.json { report.json() } else { report.to_string() };
@@ -49,23 +50,27 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     if report.passed() && said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn load(plan: &Plan, watch: &mut Watch, target: &str) -> Result<(), Error> {
+/// Whether all workers have told everything: they do before they exit with 0.
+fn load(plan: &Plan, watch: &mut Watch, target: &str) -> Result<bool, Error> {
     let mut master = start(plan)?;
-    let mut heard = HashSet::new();
+    let (mut heard, mut complete) = (HashSet::new(), true);
     while let Some(event) = master.wait(None)? {
-        if matches!(event, Event::AllReady { .. }) {
-            watch.go(&mut master);
-        }
-        let Event::Message { worker, message } = event else { continue };
-        let tally = Tally::decode(&message.bytes);
-        watch.add(tally.unwrap_or_else(|| panic!("{worker} says what only another version understands")));
-        // From now on a script may do to the server what it is about.
-        if heard.insert(worker.id) && heard.len() == plan.workers {
-            watch.clear_line();
-            log::info!("under way: {} connections to {target}", plan.connections + plan.idle);
+        match event {
+            Event::AllReady { .. } => watch.go(&mut master),
+            Event::Exit { status, .. } => complete &= status.success(),
+            Event::Message { worker, message } => {
+                let tally = Tally::decode(&message.bytes);
+                watch.add(tally.unwrap_or_else(|| panic!("{worker} says what only another version understands")));
+                // From now on a script may do to the server what it is about.
+                if heard.insert(worker.id) && heard.len() == plan.workers {
+                    watch.clear_line();
+                    log::info!("under way: {} connections to {target}", plan.connections + plan.idle);
+                }
+            }
+            _other => {}
         }
     }
-    Ok(())
+    Ok(complete)
 }
 
 /// A worker that dies is not replaced: what it had counted since it told so last is lost, and the report says so.
@@ -77,7 +82,7 @@ fn start(plan: &Plan) -> Result<Master, Error> {
         .restart(Restart::Never)
         .signals(true)
         .on_reload(|| Err("these workers are in the middle of a load, and have no successors".to_owned()))
-        .drain_timeout(plan.timeout + MARGIN)
+        .drain_timeout(plan.last_answer() + MARGIN)
         .start(move |worker| worker::work(worker, &work))
 }
 
@@ -135,7 +140,7 @@ fn raise_limit() {
     }
 }
 
-/// From the last time-out of a request to the end of its worker.
+/// From the time-out of the last request to the end of its worker.
 const MARGIN: Duration = Duration::from_secs(2);
 
 const LINE: Duration = Duration::from_millis(500);

@@ -75,6 +75,12 @@ impl Plan {
         }
     }
 
+    /// How long after the end of the load the last answer may come: in an open loop what was due by then may be sent for
+    /// as long as one request may take, and the last of these may take as long again.
+    pub(crate) fn last_answer(&self) -> Duration {
+        self.timeout * if self.rate.is_some() { 2 } else { 1 }
+    }
+
     /// How much of each body must be kept to judge it.
     pub(crate) fn kept_body(&self) -> usize {
         let longest = self.expect.bodies.iter().map(|body| body.len() + NEWLINE_AND_MORE).max();

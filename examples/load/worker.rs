@@ -54,9 +54,10 @@ pub(crate) fn work(mut worker: Worker, plan: &Plan) -> io::Result<()> {
         }
         while worker.next_event().is_some() {}
     }
-    // What was refused before has room now.
+    // What was refused before has room now. An error is an exit code, by which the master knows that it lacks something.
     worker.flush()?;
-    tell(&worker, &mut generator)?;
+    worker.send(generator.tally.encode())?;
+    worker.flush()?;
     // That it ends is no death.
     worker.disconnect()?;
     Ok(())

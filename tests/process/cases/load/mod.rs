@@ -1,5 +1,6 @@
 //! The load generator against servers that misbehave in each way: its table of failures is exact.
 
+mod ends;
 mod servers;
 
 use std::{
@@ -11,7 +12,13 @@ use std::{
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 
-use self::servers::{HALF, LAST, OK, answering, close, cutting, cutting_next, hear, hold, reset, say, server};
+use self::{
+    ends::{
+        a_worker_that_dies, exit_codes, interrupted, interrupted_and_killed, interrupted_while_nobody_answers,
+        not_replaced,
+    },
+    servers::{HALF, LAST, OK, answering, close, cutting, cutting_next, hear, hold, reset, say, server},
+};
 use crate::harness::{Bench, Fact, cases};
 
 cases!("load":
@@ -37,6 +44,8 @@ cases!("load":
     a_stall_shows_in_the_open_loop,
     what_was_due_and_never_sent,
     interrupted,
+    interrupted_while_nobody_answers,
+    interrupted_and_killed,
     not_replaced,
     exit_codes,
     a_worker_that_dies,
@@ -264,67 +273,6 @@ fn what_was_due_and_never_sent(bench: &Bench) {
     let [begun, unsent] = ["begun", "unsent"].map(|key| number(&report, "requests", key));
     assert!(begun + unsent == 20 && begun > 0 && unsent > 0, "{report:?}");
     failed(&report, &[("answer_timeout", begun)]);
-}
-
-/// Requests on their way are finished; so the report is complete.
-fn interrupted(bench: &Bench) {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let at = server(bench, usize::MAX, answering(OK));
-        let mut run = bench.example(&format!("load {at} --json --duration 1000 -c 4 -w 2 --max-errors 0"));
-        run.log("under way:");
-        run.signal_group(signal);
-        let report = run.fact("report");
-        run.end_with(0);
-        balanced(&report);
-        assert_eq!((number(&report, "connections", "open"), number(&report, "requests", "open")), (0, 0));
-        assert!(number(&report, "requests", "ok") > 0);
-    }
-}
-
-/// SIGHUP means a rollout, and successors would have no load to make.
-fn not_replaced(bench: &Bench) {
-    let at = server(bench, usize::MAX, answering(OK));
-    let mut run = bench.example(&format!("load {at} --json --duration 1000 -c 4 -w 2"));
-    run.log("under way:");
-    run.signal(Signal::SIGHUP);
-    run.log("have no successors");
-    run.signal(Signal::SIGINT);
-    let report = run.fact("report");
-    run.end_with(0);
-    failed(&report, &[]);
-    assert_eq!(report.field("complete"), Some("true"));
-}
-
-fn exit_codes(bench: &Bench) {
-    let at = bench.free_address();
-    for (most, code) in [("3", 1), ("4", 0)] {
-        let mut run = bench.example(&format!("load {at} -n 4 -c 1 --max-errors {most}"));
-        run.fact("4");
-        run.end_with(code);
-    }
-    let mut run = bench.example("load https://@:443/");
-    run.log("speaks no TLS");
-    run.end_with(2);
-}
-
-/// What it had counted is not known, so the report is not complete, and the exit code says so.
-fn a_worker_that_dies(bench: &Bench) {
-    let at = server(bench, usize::MAX, answering(OK));
-    let mut run = bench.example(&format!("load {at} --json --duration 1 -c 4 -w 2"));
-    let victim = of_a_worker(&run.log("is ready"));
-    run.log("under way:");
-    run.signal_to(victim, Signal::SIGKILL);
-    run.log("was killed by SIGKILL");
-    run.log("ERROR");
-    let report = run.fact("report");
-    assert_eq!((report.field("complete"), report.field("passed")), (Some("false"), Some("false")));
-    run.end_with(1);
-}
-
-/// The pid in a line of the log with `worker 1 (slot 0, pid 4242)`.
-fn of_a_worker(line: &str) -> u32 {
-    let (_, rest) = line.split_once("pid ").unwrap();
-    rest.split(')').next().unwrap().parse().unwrap()
 }
 
 fn who_answers(bench: &Bench) {
