@@ -34,15 +34,6 @@ impl Arrivals {
         Some(due)
     }
 
-    /// Gives up what is due and was not taken; how many.
-    pub(crate) fn give_up(&mut self, now: Instant) -> u64 {
-        let mut count = 0;
-        while self.take(now).is_some() {
-            count += 1;
-        }
-        count
-    }
-
     /// From the beginning, so that no error adds up.
     fn time(&self, number: u64) -> Instant {
         self.begin + Duration::from_secs_f64(number as f64 / self.per_second)

@@ -155,9 +155,9 @@ impl<'a> Generator<'a> {
         if self.left == Some(0) {
             self.arrivals = None;
         }
-        let late = now >= since + self.plan.timeout;
-        let book = &mut self.tally.load;
-        book.unsent += self.arrivals.as_mut().filter(|_| late).map_or(0, |arrivals| arrivals.give_up(now));
+        if let Some(arrivals) = self.arrivals.as_mut().filter(|_| now >= since + self.plan.timeout) {
+            std::iter::from_fn(|| arrivals.take(now)).for_each(|due| self.tally.give_up(due, now));
+        }
         if self.arrivals.as_ref().and_then(Arrivals::next).is_none() {
             self.stage = Stage::Closing;
             (0..self.slots.len()).for_each(|at| self.settle(at));

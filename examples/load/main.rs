@@ -8,7 +8,7 @@
 //! | option | |
 //! |---|---|
 //! | (closed loop) | each connection asks again when it was answered |
-//! | `--rate R` | open loop: requests are due at fixed times, and latencies count from these, so that a server that stalls cannot hide it |
+//! | `--rate R` | open loop: requests are due at fixed times, and latencies count from these, so that a server that stalls cannot hide it; what no connection could take in time has failed, with the time that it has waited |
 //! | `--new`, `--pipeline N` | a connection per request; several requests on their way |
 //! | `--idle N`, `--ping MS` | long-lived connections that ask nothing, or seldom |
 //! | `--duration S`, `--requests N` | when to end; Ctrl-C ends it early, with its report |

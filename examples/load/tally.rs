@@ -22,7 +22,8 @@ pub(crate) struct Tally {
     pub(crate) load: Book,
     /// Connections that are there for long and ask seldom or never.
     pub(crate) idle: Book,
-    /// Nanoseconds from when an answered request was wanted to the end of its answer.
+    /// Nanoseconds from when a request was wanted to the end of its answer; or, if it was due and never begun, until it
+    /// was given up: who waits longest must not be left out.
     pub(crate) latency: Histogram<u64>,
     /// Nanoseconds that it took to connect.
     pub(crate) connect: Histogram<u64>,
@@ -70,11 +71,11 @@ impl Book {
 
     /// Of every kind.
     pub(crate) fn errors(&self) -> u64 {
-        self.failures.iter().sum()
+        self.failed_connections() + self.wrong() + self.unsent
     }
 
     pub(crate) fn failed_connections(&self) -> u64 {
-        self.errors() - self.wrong()
+        self.failures.iter().sum::<u64>() - self.wrong()
     }
 
     pub(crate) fn open_connections(&self) -> u64 {
@@ -127,6 +128,12 @@ impl Tally {
         if plan.count_bodies {
             self.count_body(trimmed(body), 1);
         }
+    }
+
+    /// A request was due since then, and no connection could take it.
+    pub(crate) fn give_up(&mut self, due: Instant, now: Instant) {
+        self.load.unsent += 1;
+        self.latency.saturating_record(nanoseconds(now - due));
     }
 
     /// It has been told.

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use crate::{
     failure::Failure,
     plan::{Expect, trimmed},
@@ -64,6 +66,17 @@ fn what_is_told_in_parts_adds_up() {
     told.clear();
     sum.merge(told);
     assert_eq!((sum.load.started, sum.latency.len(), sum.bodies.len()), (30, 12, 1));
+}
+
+/// They failed by not even being sent, and they have waited longest.
+#[test]
+fn what_was_due_and_never_sent_is_a_failure() {
+    let mut tally = some();
+    let (answers, now) = (tally.latency.len(), Instant::now());
+    tally.give_up(now, now + Duration::from_secs(60));
+    assert_eq!((tally.load.unsent, tally.load.errors(), tally.load.failed_connections()), (1, 4, 2));
+    assert!(!report(&tally, Some(4)).passed() && report(&tally, Some(5)).passed());
+    assert_eq!((tally.latency.len(), tally.latency.count_between(59_000_000_000, 61_000_000_000)), (answers + 1, 1));
 }
 
 /// What was begun is in one of the counts.

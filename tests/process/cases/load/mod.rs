@@ -269,10 +269,14 @@ fn a_stall_shows_in_the_open_loop(bench: &Bench) {
 
 /// The server never answers, so the only connection is seldom free.
 fn what_was_due_and_never_sent(bench: &Bench) {
-    let report = load(bench, server(bench, usize::MAX, hold), "-c 1 --rate 100 -d 0.2 --timeout 300");
+    let at = server(bench, usize::MAX, hold);
+    let report = load(bench, at, "-c 1 --rate 100 -d 0.2 --timeout 300");
     let [begun, unsent] = ["begun", "unsent"].map(|key| number(&report, "requests", key));
     assert!(begun + unsent == 20 && begun > 0 && unsent > 0, "{report:?}");
     failed(&report, &[("answer_timeout", begun)]);
+    assert_eq!((report.get::<u64>("errors"), report.get::<f64>("count")), (begun + unsent, unsent as f64));
+    let mut run = bench.example(&format!("load {at} -c 1 --rate 100 -d 0.2 --timeout 300 --max-errors {begun}"));
+    run.end_with(1);
 }
 
 fn who_answers(bench: &Bench) {
