@@ -145,6 +145,15 @@ impl<'a> Generator<'a> {
         self.stage == Stage::Closing && self.open == 0 && !self.slots.iter().any(Slot::has_deadline)
     }
 
+    /// All counts, of which no more will follow.
+    pub(crate) fn into_tally(mut self) -> Tally {
+        for slot in self.slots.iter().filter(|slot| slot.connection.is_some()) {
+            let book = if slot.is_idle { &mut self.tally.idle } else { &mut self.tally.load };
+            book.kept += 1;
+        }
+        self.tally
+    }
+
     /// There were only idle connections, and all have ended.
     fn is_deserted(&self) -> bool {
         let is_gone = |slot: &Slot| slot.is_idle && slot.connection.is_none();

@@ -142,6 +142,7 @@ fn book(json: &mut Json, book: &Book) {
         json.number("started", book.started).number("established", book.established);
         json.number("closed", book.closed).number("closed_while_idle", book.closed_while_idle);
         json.number("failed", book.failed_connections()).number("open", book.open_connections());
+        json.number("kept", book.kept);
     });
     json.inner("requests", |json| {
         json.number("begun", book.begun).number("ok", book.ok).number("wrong", book.wrong());

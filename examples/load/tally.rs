@@ -1,7 +1,7 @@
 //! What was counted: by a worker since it told its master last, and in the master altogether.
 //!
 //! Every connection and every request that was begun is in exactly one of the counts, so what is still open is what is
-//! missing in the sum.
+//! missing in the sum. Connections that were kept to the end are counted, too: in the end these must be all that are open.
 
 use std::{
     collections::BTreeMap,
@@ -43,6 +43,8 @@ pub(crate) struct Book {
     /// Ended in order; and those of them that the server has closed while nothing was asked.
     pub(crate) closed: u64,
     pub(crate) closed_while_idle: u64,
+    /// Still there when the load had ended, as a worker counts them that ends.
+    pub(crate) kept: u64,
     /// Requests, those that wait for their connection included.
     pub(crate) begun: u64,
     pub(crate) ok: u64,
@@ -87,8 +89,10 @@ impl Book {
     }
 
     fn numbers(&mut self) -> impl Iterator<Item = &mut u64> {
-        let Self { started, established, closed, closed_while_idle, begun, ok, lost, unsent, bytes, failures } = self;
-        [started, established, closed, closed_while_idle, begun, ok, lost, unsent, bytes].into_iter().chain(failures)
+        let Self { started, established, closed, closed_while_idle, kept, begun, ok, lost, unsent, bytes, failures } =
+            self;
+        let numbers = [started, established, closed, closed_while_idle, kept, begun, ok, lost, unsent, bytes];
+        numbers.into_iter().chain(failures)
     }
 
     fn merge(&mut self, other: &mut Self) {

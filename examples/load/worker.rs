@@ -56,7 +56,7 @@ pub(crate) fn work(mut worker: Worker, plan: &Plan) -> io::Result<()> {
     }
     // What was refused before has room now. An error is an exit code, by which the master knows that it lacks something.
     worker.flush()?;
-    worker.send(generator.tally.encode())?;
+    worker.send(generator.into_tally().encode())?;
     worker.flush()?;
     // That it ends is no death.
     worker.disconnect()?;

@@ -12,6 +12,7 @@ fn some() -> Tally {
     tally.load.started = 10;
     tally.load.established = 9;
     tally.load.closed = 5;
+    tally.load.kept = 3;
     tally.load.begun = 100;
     tally.load.ok = 90;
     tally.load.lost = 3;
@@ -59,7 +60,7 @@ fn other_bytes_are_no_counts() {
 fn what_is_told_in_parts_adds_up() {
     let mut sum = Tally::new();
     (0..3).for_each(|_| sum.merge(some()));
-    assert_eq!((sum.load.started, sum.load.ok, sum.load.failed(Failure::Refused)), (30, 270, 3));
+    assert_eq!((sum.load.started, sum.load.kept, sum.load.ok, sum.load.failed(Failure::Refused)), (30, 9, 270, 3));
     assert_eq!((sum.latency.len(), sum.connect.len(), sum.bodies[&b"a \"b\""[..]]), (12, 3, 9));
     assert_eq!((sum.lasted, sum.shortest_life), (2_000_000_000, 500_000_000));
     let mut told = some();
