@@ -81,7 +81,9 @@ impl<'a> Generator<'a> {
             slots: (0..count).map(slot).collect(),
             timers: Timers::new(count),
             free: VecDeque::new(),
-            arrivals: plan.rate.map(|rate| Arrivals::new(begin, rate, share.place, share.places)),
+            // Who has no connection for them has none of the arrivals.
+            arrivals: (plan.rate.filter(|_| share.connections > 0))
+                .map(|rate| Arrivals::new(begin, rate, share.place, share.places)),
             left: share.requests,
             starting: (share.connections..count).collect(),
             connecting_idle: 0,

@@ -34,8 +34,8 @@ pub(crate) struct Options {
     /// Requests that a connection has on its way at once
     #[arg(long, value_name = "N", default_value_t = 1)]
     pipeline: usize,
-    /// Beside these, so many connections that ask nothing and are kept to the end
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Beside these, so many connections that ask nothing and are kept for all of the duration
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "requests")]
     idle: usize,
     /// They ask that often
     #[arg(long, value_name = "MS", requires = "idle")]
@@ -73,7 +73,7 @@ impl Options {
     pub(crate) fn plan(&self) -> Result<Plan, Box<dyn Error>> {
         let (target, host, path) = self.target()?;
         let connections = self.connections.unwrap_or(if self.idle > 0 && self.rate.is_none() { 0 } else { 64 });
-        if connections == 0 && (self.idle == 0 || self.rate.is_some() || self.requests.is_some()) {
+        if connections == 0 && (self.idle == 0 || self.rate.is_some()) {
             return Err("--connections 0 with nothing else to do: nobody would ask".into());
         }
         if self.pipeline == 0 || self.timeout == 0 || self.workers == Some(0) || self.ping == Some(0) {

@@ -19,6 +19,7 @@ pub(crate) struct Plan {
     pub(crate) ping: Option<Duration>,
     /// Requests per second, at fixed times.
     pub(crate) rate: Option<f64>,
+    /// Not beside idle connections: each worker ends when its own are done, and its idle connections would end with it.
     pub(crate) requests: Option<u64>,
     pub(crate) duration: Option<Duration>,
     /// A connection of its own for each request.
@@ -61,7 +62,6 @@ impl Plan {
     pub(crate) fn share(&self, index: usize) -> Share {
         let parties = self.workers.min(self.connections).max(1);
         let takes_part = index < parties;
-        let requests = self.requests.map(|all| if takes_part { portion(all, index as u64, parties as u64) } else { 0 });
         Share {
             connections: if takes_part {
                 portion(self.connections as u64, index as u64, parties as u64) as usize
@@ -69,7 +69,7 @@ impl Plan {
                 0
             },
             idle: portion(self.idle as u64, index as u64, self.workers as u64) as usize,
-            requests,
+            requests: self.requests.map(|all| portion(all, index as u64, parties as u64)),
             place: index as u64,
             places: parties as u64,
         }

@@ -57,6 +57,8 @@ fn bad_usage() {
         ("127.0.0.1:1 --duration 0", "more than 0"),
         ("127.0.0.1:1 --new --pipeline 2", "cannot be used"),
         ("127.0.0.1:1 --ping 5", "--idle"),
+        ("127.0.0.1:1 --idle 2 -n 3000", "cannot be used"),
+        ("127.0.0.1:1 --idle 2 -n 3000 -d 5", "cannot be used"),
         ("https://127.0.0.1:1/", "no TLS"),
         ("127.0.0.1:1 --path a", "begins with /"),
         ("--json", "TARGET"),
@@ -68,19 +70,20 @@ fn bad_usage() {
 
 #[test]
 fn workers_have_even_shares() {
-    let plan = plan("127.0.0.1:1 -c 5 --idle 3 -n 11 -w 4").unwrap();
-    let shares: Vec<Share> = (0..4).map(|index| plan.share(index)).collect();
-    assert_eq!(shares.iter().map(|share| share.connections).collect::<Vec<_>>(), [2, 1, 1, 1]);
-    assert_eq!(shares.iter().map(|share| share.idle).collect::<Vec<_>>(), [1, 1, 1, 0]);
-    assert_eq!(shares.iter().map(|share| share.requests.unwrap()).collect::<Vec<_>>(), [3, 3, 3, 2]);
+    let shares = |line| (0..4).map(|index| plan(line).unwrap().share(index)).collect::<Vec<Share>>();
+    let timed = shares("127.0.0.1:1 -c 5 --idle 3 -w 4");
+    assert_eq!(timed.iter().map(|share| share.connections).collect::<Vec<_>>(), [2, 1, 1, 1]);
+    assert_eq!(timed.iter().map(|share| share.idle).collect::<Vec<_>>(), [1, 1, 1, 0]);
+    let counted = shares("127.0.0.1:1 -c 5 -n 11 -w 4");
+    assert_eq!(counted.iter().map(|share| share.requests.unwrap()).collect::<Vec<_>>(), [3, 3, 3, 2]);
 }
 
 /// Whoever has requests has connections.
 #[test]
 fn few_connections_are_of_few_workers() {
-    assert_eq!(plan("127.0.0.1:1 -c 2 -w 9").unwrap().workers, 2);
-    let plan = plan("127.0.0.1:1 -c 1 --idle 5 -n 7 -w 3 --rate 5").unwrap();
+    assert_eq!(plan("127.0.0.1:1 -c 2 -w 9 -n 7").unwrap().workers, 2);
+    let plan = plan("127.0.0.1:1 -c 1 --idle 5 -w 3 --rate 5").unwrap();
     let shares = [0, 1, 2].map(|index| plan.share(index));
-    assert_eq!(shares.map(|share| (share.connections, share.requests)), [(1, Some(7)), (0, Some(0)), (0, Some(0))]);
+    assert_eq!(shares.map(|share| (share.connections, share.idle)), [(1, 2), (0, 2), (0, 1)]);
     assert_eq!((shares[0].place, shares[0].places), (0, 1));
 }

@@ -43,6 +43,7 @@ cases!("load":
     pings_on_idle_connections,
     a_stall_shows_in_the_open_loop,
     what_was_due_and_never_sent,
+    a_schedule_beside_idle_connections,
     interrupted,
     interrupted_while_nobody_answers,
     interrupted_and_killed,
@@ -281,6 +282,14 @@ fn what_was_due_and_never_sent(bench: &Bench) {
     assert_eq!((report.get::<u64>("errors"), report.get::<f64>("count")), (begun + unsent, unsent as f64));
     let mut run = bench.example(&format!("load {at} -c 1 --rate 100 -d 0.2 --timeout 300 --max-errors {begun}"));
     run.end_with(1);
+}
+
+/// The second worker has only idle ones, and so nothing is due there.
+fn a_schedule_beside_idle_connections(bench: &Bench) {
+    let at = server(bench, usize::MAX, answering(OK));
+    let report = load(bench, at, "-c 1 --rate 100 -d 0.3 --timeout 300 --idle 2 -w 2");
+    assert_eq!(["ok", "unsent"].map(|key| number(&report, "requests", key)), [30, 0], "{report:?}");
+    assert_eq!((report.get::<u64>("errors"), number(&report, "idle", "kept")), (0, 2));
 }
 
 fn who_answers(bench: &Bench) {
