@@ -67,12 +67,7 @@ impl Service for Chat {
         self.clients.insert(io.key());
         io.set_drain_deadline(Some(self.stay));
         io.write(b"Your name?\n");
-        let mut client = Client { key: io.key(), name: None };
-        // It was still waiting when the others were told.
-        if io.is_draining() {
-            self.draining(&mut client, io);
-        }
-        client
+        Client { key: io.key(), name: None }
     }
 
     fn received(&mut self, client: &mut Client, io: &mut Io<'_>, input: &[u8]) -> usize {

@@ -71,6 +71,7 @@ pub(crate) struct Conn<C> {
     inner: Option<C>,
     layer: Layer,
     end: End,
+    knows_drain: bool,
 }
 
 /// Of the peer's plaintext.
@@ -144,7 +145,7 @@ impl<S: Service> Tls<S> {
 
     /// The next callback of the inner service that is due, if any.
     fn next(&mut self, conn: &mut Conn<S::Conn>, io: &mut Io<'_>, session: &Session) -> bool {
-        let Conn { inner, layer, end, .. } = conn;
+        let Conn { inner, layer, end, knows_drain, .. } = conn;
         let Some(inner) = inner else {
             if session.tls.is_handshaking() {
                 return false;
@@ -159,6 +160,10 @@ impl<S: Service> Tls<S> {
                 service.received(inner, io, input)
             });
             self.plain.input.clear();
+            return true;
+        }
+        if io.is_draining() && !layer.is_closed() && !mem::replace(knows_drain, true) {
+            self.service.draining(inner, &mut io.layer(layer, &mut self.plain.output));
             return true;
         }
         if session.is_ended && *end == End::NotYet && !layer.is_unshown() && !layer.is_closed() && io.jobs() == 0 {
@@ -178,7 +183,7 @@ impl<S: Service> Service for Tls<S> {
     }
 
     fn opened(&mut self, _io: &mut Io<'_>) -> Self::Conn {
-        Conn { session: None, inner: None, layer: Layer::new(), end: End::NotYet }
+        Conn { session: None, inner: None, layer: Layer::new(), end: End::NotYet, knows_drain: false }
     }
 
     fn received(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, input: &[u8]) -> usize {
@@ -227,9 +232,9 @@ impl<S: Service> Service for Tls<S> {
         self.call(conn, io, |service, inner, io| service.posted(inner, io, value));
     }
 
-    /// A connection in its handshake will be `opened` in a worker that drains.
+    /// The inner service hears it as soon as it has seen all that came before; after its handshake, if that goes on.
     fn draining(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        self.call(conn, io, |service, inner, io| service.draining(inner, io));
+        self.go_on(conn, io, &[]);
     }
 
     fn closed(&mut self, conn: Self::Conn, turn: &mut Turn<'_>, why: Closed) {

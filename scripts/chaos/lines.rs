@@ -21,10 +21,6 @@ impl Service for Lines {
 
     fn opened(&mut self, io: &mut Io<'_>) {
         io.set_drain_deadline(Some(self.stay));
-        // It was still in the queue when the others were told.
-        if io.is_draining() {
-            self.draining(&mut (), io);
-        }
     }
 
     fn received(&mut self, _conn: &mut (), io: &mut Io<'_>, input: &[u8]) -> usize {

@@ -89,6 +89,14 @@ impl<S: Service> Drive<'_, S> {
         head.grant(wish)
     }
 
+    /// The worker is to leave.
+    pub(super) fn tell_drain(&mut self, out: &mut Vec<u8>) -> Result<(), Closed> {
+        match self.head().phase {
+            Phase::Open => self.call(out, |service, conn, io| service.draining(conn, io)),
+            Phase::Closing { .. } | Phase::Lingering => Ok(()),
+        }
+    }
+
     /// A deadline has passed.
     pub(super) fn time_out(&mut self, out: &mut Vec<u8>, which: Deadline) -> Result<(), Closed> {
         let was_open = self.head().phase == Phase::Open;

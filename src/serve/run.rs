@@ -165,10 +165,7 @@ impl<S: Service> Loop<S> {
         );
         self.doors.knock_all();
         for key in self.connections.keys() {
-            self.drive(key, |drive, out| match drive.connection.head.phase {
-                Phase::Open => drive.call(out, |service, conn, io| service.draining(conn, io)),
-                Phase::Closing { .. } | Phase::Lingering => Ok(()),
-            });
+            self.drive(key, |drive, out| drive.tell_drain(out));
         }
     }
 
@@ -207,8 +204,9 @@ impl<S: Service> Loop<S> {
         let mut io =
             Io { head: &mut head, output: &mut out, wish: &mut wish, below, level: OUTERMOST, hub: &mut self.hub };
         let conn = self.service.opened(&mut io);
-        // One that is closed at once may have sent something, too.
-        if guest.is_deferred || wish.end.is_some() {
+        let drains = self.hub.draining_since.is_some();
+        // One that is closed at once, or told to leave, may have sent something, too.
+        if guest.is_deferred || drains || wish.end.is_some() {
             head.reading = Reading::Ready;
         }
         if out.is_empty() {
@@ -218,6 +216,10 @@ impl<S: Service> Loop<S> {
         }
         self.connections.insert(key, Connection { head, conn });
         self.drive(key, |drive, _out| drive.connection.head.grant(wish));
+        // After what has come was answered: the service may close now.
+        if drains {
+            self.drive(key, |drive, out| drive.tell_drain(out));
+        }
         self.set_deadline(key);
         self.watch(key);
     }

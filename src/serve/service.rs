@@ -27,7 +27,7 @@ use crate::{event::WorkerEvent, scoreboard::Reason};
 /// | [`flushed`](Self::flushed) | everything written has gone to the kernel, once after [`Io::want_flushed`] |
 /// | [`posted`](Self::posted) | a job that [`Io::spawn`] has started has ended, or somebody has sent a value |
 /// | [`timed_out`](Self::timed_out) | a deadline has passed |
-/// | [`draining`](Self::draining) | the worker is to leave: once, for connections that are open then |
+/// | [`draining`](Self::draining) | the worker is to leave: once, for connections that are open then or come from the queue |
 /// | [`end_of_input`](Self::end_of_input) | the peer sends no more, and `received` has seen all of it: once; no `received` after it |
 /// | [`closed`](Self::closed) | the connection is gone: exactly once, and nothing after it, whatever has happened |
 ///
@@ -136,7 +136,9 @@ pub trait Service: Sized {
     /// a subscriber's say, is closed like an idle one. Say goodbye to it here; one that is to stay longer has a
     /// [deadline of its own](Io::set_drain_deadline).
     ///
-    /// Who was still in the queue is accepted afterwards; its [`opened`](Self::opened) finds [`Io::is_draining`] true.
+    /// Every connection that is open at some time of a drain hears it exactly once, unless it was closed before. Who was
+    /// still in the queue is accepted afterwards: first what it has sent already is [received](Self::received), so that
+    /// a service that closes here loses no request of it, then it is told. [`Io::is_draining`] is true all the time.
     fn draining(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = (conn, io);
     }

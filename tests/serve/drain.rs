@@ -7,7 +7,7 @@ use mio_cluster::{Deadline, Io, Service};
 use crate::{
     harness::{Client, Closed, Server, ms, options},
     obedient::Obedient,
-    order::What,
+    order::{Fact, What},
 };
 
 /// A line at a time; in a drain the answer is the last one.
@@ -29,7 +29,7 @@ impl Service for Polite {
             b"leave\n" => io.turn().disconnect().unwrap(),
             line => io.write(line),
         }
-        if io.is_draining() {
+        if io.is_draining() && !self.takes_leave {
             io.close();
         }
         end + 1
@@ -159,17 +159,36 @@ fn a_lingering_connection_is_waited_for() {
 #[test]
 fn the_queue_is_served() {
     for most in [usize::MAX, 10] {
-        let closed = Closed::new();
-        let mut clients: Vec<Client> = (0..100).map(|_| closed.connect()).collect();
-        clients.iter_mut().for_each(|client| client.send(b"hello\n"));
-        closed.handle().disconnect().unwrap();
-        let server = closed.run(options().drain_grace(LONG).max_connections(most), POLITE);
-        for mut client in clients {
-            assert_eq!(client.rest(), b"hello\n");
-        }
-        let facts = server.end();
-        assert!(!facts.iter().any(|fact| fact.what == What::Draining), "they have opened in the drain");
+        let facts = serve_the_queue(most, POLITE, b"hello\n");
+        assert!(!facts.iter().any(|fact| fact.what == What::Draining), "their answer was the last one");
     }
+}
+
+/// And then told, once: a service that closes at once closes nobody who waits for an answer.
+#[test]
+fn the_queue_is_told_when_it_is_served() {
+    for most in [usize::MAX, 10] {
+        let facts = serve_the_queue(most, Polite { takes_leave: true }, b"hello\nbye\n");
+        let of = |key, wanted: &What| facts.iter().position(|fact| fact.key == key && fact.what == *wanted);
+        let told: Vec<_> = facts.iter().filter(|fact| fact.what == What::Draining).map(|fact| fact.key).collect();
+        assert_eq!(told.len(), 100);
+        for key in told {
+            assert!(of(key, &What::Received { shown: 6, used: 6 }) < of(key, &What::Draining));
+        }
+    }
+}
+
+/// A hundred clients that have all said hello; what has happened then.
+fn serve_the_queue(most: usize, service: Polite, answer: &[u8]) -> Vec<Fact> {
+    let closed = Closed::new();
+    let mut clients: Vec<Client> = (0..100).map(|_| closed.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(b"hello\n"));
+    closed.handle().disconnect().unwrap();
+    let server = closed.run(options().drain_grace(LONG).max_connections(most), service);
+    for mut client in clients {
+        assert_eq!(client.rest(), answer);
+    }
+    server.end()
 }
 
 /// Nobody who is silent keeps a worker that is full from leaving.

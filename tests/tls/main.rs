@@ -16,7 +16,7 @@ use std::{
 
 use mio_cluster::{Closed, Deadline, Serve};
 use rustls::{
-    ClientConfig, HandshakeKind,
+    ClientConfig, HandshakeKind, ProtocolVersion,
     version::{TLS12, TLS13},
 };
 
@@ -361,8 +361,12 @@ fn a_drain_finishes_what_has_begun_and_says_goodbye() {
         let told = rest.windows(9).position(|text| text == b"draining\n").unwrap();
         assert!([&rest[..told], &rest[told + 9..]].concat() == pattern(LARGE)[1..]);
         late.tls.process_new_packets().unwrap();
-        assert_eq!(late.line(), "hello");
-        late.rest().unwrap();
+        // Who opens in the drain is told, when what may have come with the end of the handshake is answered.
+        let with_it = if late.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) { "a\n" } else { "" };
+        if !with_it.is_empty() {
+            late.send(format!("echo {with_it}"));
+        }
+        assert_eq!(late.rest().unwrap(), format!("hello\n{with_it}draining\n").as_bytes());
         for _ in 0..2 {
             server.opened();
             assert!(matches!(server.event(), Event::TimedOut(Deadline::Drain)));
