@@ -5,7 +5,9 @@
 //! it (the kernel's parent-death signal), so nothing is left behind when this is interrupted. Loopback only.
 //!
 //! The exit code is 0 even if a timing bar is missed (machines are noisy), 1 if something was wrong: a zombie, a lost
-//! worker, a port that is not free, two winners, a reset request, a client that was lost in a queue, a row that failed.
+//! worker, a port that is not free, two winners, a reset request, a client that was lost in a queue, a row that failed;
+//! or if a time is far beyond its bar, so that no machine explains it: newcomers who are not refused half a second after
+//! the master has begun to stop, steering that costs more than a tenth.
 
 #![allow(
     clippy::print_stdout,
