@@ -1,9 +1,12 @@
-//! Rolling restarts with a new configuration each: after the end of a rollout every newcomer gets the new one. A
-//! configuration that cannot be read changes nothing.
+//! Rolling restarts with a new configuration each: after the end of a rollout every newcomer gets the new one, and so
+//! does whoever keeps a connection, unless its worker is one that lingers. A configuration that cannot be read changes
+//! nothing.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -13,7 +16,7 @@ use crate::{
     figure::Figure,
     folder::Folder,
     generator::{Clients, Generator},
-    load::LAST_REQUEST,
+    load::{LAST_REQUEST, REQUEST, is_whole},
     rows::amount,
     server::{Kind, Server},
     user::User,
@@ -21,8 +24,8 @@ use crate::{
 
 pub(super) const ROW: Row = Row {
     name: "greeting",
-    what: "SIGHUP with another greeting each time; 2 workers, 64 clients, and 50 newcomers when a rollout has ended",
-    bar: "0 failed, all newcomers get the new one",
+    what: "SIGHUP with another greeting each time; 2 workers, 64 clients, and 50 newcomers and 8 kept connections when a rollout has ended",
+    bar: "0 failed, all get the new one",
     within: Duration::from_secs(120),
     is_short: true,
     measure,
@@ -43,12 +46,15 @@ fn one(user: User, clients: Clients) -> Attempt<Outcome> {
     let mut words = vec!["--count-bodies"];
     greetings.iter().for_each(|greeting| words.extend(["--expect-body", greeting]));
     let load = Generator::start(address, clients, &words)?;
-    let (mut newcomers, mut wrongs) = (0, Vec::new());
+    let (mut kept, mut wrongs) = (Kept::new(address), Vec::new());
     for greeting in &greetings[1..] {
         folder.write(FILE, greeting)?;
-        server.roll_to_the_end()?;
-        newcomers += NEWCOMERS;
+        kept.roll(&mut server)?;
         wrongs.extend(others(address, greeting)?);
+        wrongs.extend(kept.judge(greeting, server.workers.len() > WORKERS)?);
+    }
+    if kept.answers == 0 {
+        wrongs.push("no kept connection was answered".to_owned());
     }
     wrongs.extend(unreadable(&mut server, &folder, &greetings[count])?);
     let report = load.finish()?;
@@ -60,7 +66,9 @@ fn one(user: User, clients: Clients) -> Attempt<Outcome> {
             .map(|greeting| format!("nobody has heard {greeting}")),
     );
     wrongs.extend(server.stop()?);
-    let measured = format!("{}; {newcomers} newcomers after {count} rollouts", report.load);
+    let newcomers = NEWCOMERS * count;
+    let mut measured = format!("{}; {newcomers} newcomers after {count} rollouts, ", report.load);
+    measured += &format!("{} answers on kept connections, {} by who lingers", kept.answers, kept.lingering);
     Ok(Outcome { measured, wrongs, yardstick: "-".to_owned() })
 }
 
@@ -99,7 +107,94 @@ fn unreadable(server: &mut Server, folder: &Folder, greeting: &str) -> Attempt<V
     Ok(wrongs)
 }
 
+/// Clients that keep their connections until they are closed.
+struct Kept {
+    address: SocketAddr,
+    streams: Vec<Option<TcpStream>>,
+    /// After the end of a rollout; and by workers of the generation before.
+    answers: usize,
+    lingering: usize,
+}
+
+impl Kept {
+    fn new(address: SocketAddr) -> Self {
+        Self { address, streams: (0..KEPT).map(|_| None).collect(), answers: 0, lingering: 0 }
+    }
+
+    /// They ask all the time.
+    fn roll(&mut self, server: &mut Server) -> Attempt<()> {
+        self.connect().and_then(|()| self.ask()).map_err(|error| error.to_string())?;
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let clients = scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    self.connect().and_then(|()| self.ask()).map_err(|error| error.to_string())?;
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Ok::<(), String>(())
+            });
+            let rolled = server.roll_to_the_end();
+            over.store(true, Ordering::Relaxed);
+            clients.join().map_err(|_| "the kept clients panicked")??;
+            rolled
+        })
+    }
+
+    /// What they hear that is not this, on the connections that they have.
+    fn judge(&mut self, greeting: &str, somebody_lingers: bool) -> Attempt<Option<String>> {
+        let heard = self.ask()?;
+        let others: Vec<&String> = heard.iter().filter(|heard| *heard != greeting).collect();
+        self.answers += heard.len();
+        if somebody_lingers {
+            self.lingering += others.len();
+            return Ok(None);
+        }
+        Ok(others.first().map(|heard| format!("{} kept ones hear {heard:?} instead of {greeting:?}", others.len())))
+    }
+
+    fn connect(&mut self) -> Attempt<()> {
+        for stream in self.streams.iter_mut().filter(|stream| stream.is_none()) {
+            let new = TcpStream::connect(self.address)?;
+            new.set_read_timeout(Some(ANSWERED_WITHIN))?;
+            *stream = Some(new);
+        }
+        Ok(())
+    }
+
+    /// Each that has a connection, which it loses if this was the last answer, or if there is none.
+    fn ask(&mut self) -> Attempt<Vec<String>> {
+        let mut bodies = Vec::new();
+        for place in &mut self.streams {
+            let Some(mut stream) = place.take() else { continue };
+            let Some(answer) = answer(&mut stream)? else { continue };
+            let (head, body) = answer.split_once("\r\n\r\n").ok_or("half an answer")?;
+            bodies.push(body.to_owned());
+            *place = Some(stream).filter(|_| !format!("{head}\r\n").contains("Connection: close\r\n"));
+        }
+        Ok(bodies)
+    }
+}
+
+/// `None`: the connection has ended, which is for the load to judge.
+fn answer(stream: &mut TcpStream) -> Attempt<Option<String>> {
+    let (mut answer, mut piece) = (Vec::new(), [0; 1024]);
+    let mut read = stream.write_all(REQUEST).and_then(|()| stream.read(&mut piece));
+    while let Ok(count @ 1..) = read {
+        answer.extend_from_slice(&piece[..count]);
+        if is_whole(&answer) {
+            return Ok(Some(String::from_utf8(answer)?));
+        }
+        read = stream.read(&mut piece);
+    }
+    match read {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err("a kept connection was not answered".into()),
+        Ok(_) | Err(_) if answer.is_empty() => Ok(None),
+        Ok(_) | Err(_) => Err("half an answer on a kept connection".into()),
+    }
+}
+
 const FILE: &str = "greeting";
 const WORKERS: usize = 2;
 const NEWCOMERS: usize = 50;
+const KEPT: usize = 8;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
