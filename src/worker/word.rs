@@ -58,7 +58,7 @@ const HAND_OVER: u8 = 1;
 const SHUT: u8 = 2;
 
 /// The master has the same signal and needs one turn, but a machine that is overloaded may let it wait for some tenths
-/// of a second. A worker whose SIGTERM was meant for it alone goes on for that much longer. later.
+/// of a second. A worker whose SIGTERM was meant for it alone goes on for that much longer.
 const LONGEST: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

@@ -56,9 +56,7 @@ impl UnixListener {
     /// which process it was.
     ///
     /// When descriptors or memory run out it pauses as [`Listener::accept`](crate::Listener::accept) does. Once the
-    /// worker drains and no connection waits any more, it takes no more. If it drains because of a SIGTERM that was not
-    /// the master's, this call first waits for up to 50 ms for the next client: a service manager signals all processes
-    /// of a cluster at once, and until the master has refused newcomers somebody has to accept them.
+    /// worker drains and no connection waits any more, it takes no more.
     ///
     /// **Errors**: `WouldBlock` when none waits, and for ever once drained. `NotConnected` in another process than the
     /// one that called [`Worker::unix`](crate::Worker::unix).
