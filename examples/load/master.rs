@@ -55,19 +55,19 @@ fn load(plan: &Plan, watch: &mut Watch, target: &str) -> Result<bool, Error> {
     let mut master = start(plan)?;
     let (mut heard, mut complete) = (HashSet::new(), true);
     while let Some(event) = master.wait(None)? {
-        match event {
-            Event::AllReady { .. } => watch.go(&mut master),
-            Event::Exit { status, .. } => complete &= status.success(),
-            Event::Message { worker, message } => {
-                let tally = Tally::decode(&message.bytes);
-                watch.add(tally.unwrap_or_else(|| panic!("{worker} says what only another version understands")));
-                // From now on a script may do to the server what it is about.
-                if heard.insert(worker.id) && heard.len() == plan.workers {
-                    watch.clear_line();
-                    log::info!("under way: {} connections to {target}", plan.connections + plan.idle);
-                }
-            }
-            _other => {}
+        if matches!(event, Event::AllReady { .. }) {
+            watch.go(&mut master);
+        }
+        if let Event::Exit { status, .. } = &event {
+            complete &= status.success();
+        }
+        let Event::Message { worker, message } = event else { continue };
+        let tally = Tally::decode(&message.bytes);
+        watch.add(tally.unwrap_or_else(|| panic!("{worker} says what only another version understands")));
+        // From now on a script may do to the server what it is about.
+        if heard.insert(worker.id) && heard.len() == plan.workers {
+            watch.clear_line();
+            log::info!("under way: {} connections to {target}", plan.connections + plan.idle);
         }
     }
     Ok(complete)
