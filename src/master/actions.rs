@@ -36,7 +36,6 @@ impl Master {
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Shut { slot, address, why } => self.shut(slot, address, why),
                 Action::Refuse => self.refuse_newcomers(),
-                Action::Sweep => self.sweep(now),
                 Action::Emit(event) => self.emit(now, event),
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
@@ -238,12 +237,7 @@ impl Master {
     /// The cluster stops. At doors of the workers' own, too, before these look into their queues for the last time.
     fn refuse_newcomers(&mut self) {
         self.ports.refuse();
-        self.custody.refuse_newcomers(|_every| true);
-    }
-
-    fn sweep(&mut self, now: Instant) {
-        let left = self.custody.give_up_idle();
-        self.supervisor.handle_swept(now, left);
+        self.custody.refuse_all_newcomers();
     }
 
     pub(super) fn shut_all(&mut self) {

@@ -16,7 +16,7 @@ use crate::{
     id::Slot,
     net::door,
     steering::{Doors, Steering},
-    sys::{owned::Owned, queue},
+    sys::owned::Owned,
 };
 
 /// By slot and by the place of the address in the builder's order.
@@ -81,6 +81,12 @@ impl Custody {
         }
     }
 
+    /// Nobody new comes to any door.
+    pub(super) fn refuse_all_newcomers(&mut self) {
+        self.refuse_newcomers(|_every| true);
+        self.steering.end();
+    }
+
     fn shut(&mut self, slot: Slot, address: usize, door: &Owned) -> io::Result<Option<u32>> {
         self.steering.before_leave(&self.doors, slot, address, door);
         let shut = door::shut(door);
@@ -102,16 +108,6 @@ impl Custody {
     /// The addresses at which somebody else was found to listen; each once. Cheap if nobody has joined.
     pub(super) fn strangers(&mut self) -> Vec<usize> {
         self.steering.strangers(&self.doors)
-    }
-
-    /// Those that nobody waits behind are shut; true if there are others. Whoever knocks between the look and the deed
-    /// is reset, which takes a microsecond or two.
-    pub(super) fn give_up_idle(&mut self) -> bool {
-        self.steering.end();
-        let idle = |door: &Owned| queue::waiting(door).is_ok_and(|waiting| waiting == 0);
-        // What cannot be shut is closed along with the value.
-        self.doors.retain(|_, door| !idle(door) || door::shut(door).is_err());
-        !self.doors.is_empty()
     }
 
     /// In the child: the doors of its slot, by address. The others are closed with all else that is the master's.

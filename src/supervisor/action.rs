@@ -24,10 +24,8 @@ pub(crate) enum Action {
     Signal { id: WorkerId, signal: Signal, why: Why },
     /// Shut the door of this slot at this address, by its place in the builder's order.
     Shut { slot: Slot, address: usize, why: Surrender },
-    /// The cluster stops: let nobody in any more where all workers share a socket.
+    /// The cluster stops: let nobody new in anywhere; those who wait are served.
     Refuse,
-    /// The cluster stops: shut every door that nobody waits behind; answered by `handle_swept`.
-    Sweep,
     /// Hand an event to the program.
     Emit(Event),
     /// The cluster has ended. The last action, and the only one of its kind.

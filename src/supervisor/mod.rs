@@ -83,8 +83,6 @@ enum Course {
         since: Instant,
         signals: Vec<Signal>,
         outcome: Outcome,
-        /// When to look for doors that nobody waits behind, though their workers have not left them yet.
-        sweep: Option<Instant>,
     },
     Finished,
 }
@@ -220,7 +218,6 @@ impl Supervisor {
     /// Time has passed: starts what is due and acts on missed deadlines.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.roll(now);
-        self.sweep(now);
         for index in 0..self.posts.len() {
             if self.posts[index].deadline().is_none_or(|at| at > now) {
                 continue;
@@ -267,7 +264,7 @@ impl Supervisor {
 
     /// When `handle_timeout` must be called at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.posts.iter().filter_map(Post::deadline).chain(self.rollout_deadline()).chain(self.sweep_at()).min()
+        self.posts.iter().filter_map(Post::deadline).chain(self.rollout_deadline()).min()
     }
 
     /// In slot order: the live workers, and who ended by itself in a slot that is empty since.

@@ -42,7 +42,6 @@ impl Supervisor {
             | Action::Signal { .. }
             | Action::Shut { .. }
             | Action::Refuse
-            | Action::Sweep
             | Action::Finish(_) => None,
         })
     }

@@ -87,8 +87,8 @@ impl Supervisor {
     }
 
     pub(super) fn begin_stop(&mut self, now: Instant, how: Shutdown, by: Option<Signal>, outcome: Outcome) {
-        let (signals, sweep) = (by.into_iter().collect(), Some(now + SWEEP));
-        self.course = Course::Stopping { how, since: now, signals, outcome, sweep };
+        let signals = by.into_iter().collect();
+        self.course = Course::Stopping { how, since: now, signals, outcome };
         self.end_rollouts();
         self.emit(Event::Stopping(how));
         // Before the workers are told: each of them looks into a shared queue for the last time, and nobody may join it then.
@@ -134,30 +134,6 @@ impl Supervisor {
         }
     }
 
-    /// Newcomers are refused since `Refuse`, where the system allows that. A worker that is busy leaves its doors late, and
-    /// they hold the port: those that nobody waits behind are given up meanwhile.
-    pub(super) fn sweep(&mut self, now: Instant) {
-        let Course::Stopping { sweep, .. } = &mut self.course else { return };
-        if sweep.is_some_and(|at| at <= now) {
-            *sweep = None;
-            self.actions.push_back(Action::Sweep);
-        }
-    }
-
-    /// `left`: behind some doors somebody waits.
-    pub(crate) fn handle_swept(&mut self, now: Instant, left: bool) {
-        if let (Course::Stopping { sweep, .. }, true) = (&mut self.course, left) {
-            *sweep = Some(now + SWEEP);
-        }
-    }
-
-    pub(super) fn sweep_at(&self) -> Option<Instant> {
-        match &self.course {
-            Course::Stopping { sweep, .. } => *sweep,
-            Course::Running | Course::Finished => None,
-        }
-    }
-
     /// If the first worker of every initial slot failed and none was ever ready, there is no point in trying on. True
     /// if that is so.
     pub(super) fn give_up_if_never_ready(&mut self, now: Instant) -> bool {
@@ -197,6 +173,3 @@ const ONE_REQUEST: Duration = Duration::from_millis(250);
 
 /// `timeout` of the GNU coreutils sends its signal to the program and then to the group, microseconds apart.
 const REPEATED: Duration = Duration::from_millis(50);
-
-/// A worker that is not busy has left its doors by then.
-const SWEEP: Duration = Duration::from_millis(25);

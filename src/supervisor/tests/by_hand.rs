@@ -237,7 +237,6 @@ impl Kernel for Hands {
             Action::Signal { id, signal, .. } => self.did.push(Did::Signal(id.as_u64(), *signal)),
             Action::Shut { slot, address, why } => self.shut.push((slot.index(), *address, *why)),
             Action::Refuse => self.refused_after = Some(self.did.len()),
-            Action::Sweep => return vec![Input::Swept(false)],
             Action::Stay { .. } | Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()

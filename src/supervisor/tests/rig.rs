@@ -42,8 +42,6 @@ pub(super) enum Input {
     Rollout(Rollout),
     /// The program's hook, before a rollout.
     ReloadFailed,
-    /// Behind some doors somebody waits, or behind none.
-    Swept(bool),
     /// At the next place.
     AddressAdded,
     AddressRemoved(usize),
@@ -59,7 +57,6 @@ impl Input {
             Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => false,
             Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => false,
             Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => false,
-            Input::Swept(_) => false,
         }
     }
 }
@@ -237,7 +234,6 @@ impl<K: Kernel> Rig<K> {
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
             Input::ChannelClosed(id) => supervisor.handle_channel_closed(now, id),
             Input::Exited(id, status) => supervisor.handle_exited(now, id, status),
-            Input::Swept(left) => supervisor.handle_swept(now, left),
             Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => {}
             Input::Scale(_) | Input::Rollout(_) | Input::ReloadFailed => {}
             Input::AddressAdded | Input::AddressRemoved(_) => {}
@@ -270,7 +266,6 @@ impl<K: Kernel> Rig<K> {
             Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => {}
             Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => {}
             Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => {}
-            Input::Swept(_) => {}
         }
         Ok(None)
     }
@@ -303,7 +298,7 @@ impl<K: Kernel> Rig<K> {
                 Action::Emit(event) => self.events.push(event),
                 Action::Finish(outcome) => self.outcome = Some(outcome),
                 Action::Spawn { .. } | Action::Part { .. } | Action::Ask { .. } | Action::Signal { .. } => {}
-                Action::Stay { .. } | Action::Shut { .. } | Action::Refuse | Action::Sweep => {}
+                Action::Stay { .. } | Action::Shut { .. } | Action::Refuse => {}
             }
             for answer in answers {
                 self.feed(answer)?;

@@ -25,11 +25,6 @@ impl Referee {
                 let right = self.stop.is_some() && !std::mem::replace(&mut self.refused, true);
                 right.then_some(()).ok_or("nobody is let in any more: once, and when the cluster stops".to_owned())
             }
-            Action::Sweep => {
-                let due = std::mem::take(&mut self.sweep).is_some_and(|at| at <= now);
-                due.then_some(())
-                    .ok_or("doors are swept 25 ms after the stop, and as long as somebody waits".to_owned())
-            }
             Action::Emit(event) => self.event(now, event),
             Action::Finish(outcome) => self.finish(outcome),
         }
@@ -191,7 +186,7 @@ impl Referee {
         if self.stop.is_some() && !self.refused {
             return Err("a stop that goes on letting clients in".to_owned());
         }
-        (self.finished, self.sweep) = (true, None);
+        self.finished = true;
         let right = match (self.stop.as_ref().map(|stop| stop.why), outcome) {
             (Some(Why::Asked), Outcome::Stopped) => true,
             (Some(Why::GaveUp), Outcome::GaveUp(rule)) => *rule == self.settings.intensity,

@@ -60,7 +60,7 @@ impl Referee {
             Action::Part { slot, id } if !leaves(id) => Some(Begin::Renewal(slot.index())),
             Action::Ask { id, leave: Leave::Shut, .. } if !leaves(id) => Some(Begin::Renewal(self.lives[id].slot)),
             Action::Part { .. } | Action::Ask { .. } | Action::Stay { .. } | Action::Signal { .. } => None,
-            Action::Shut { .. } | Action::Refuse | Action::Sweep | Action::Emit(_) | Action::Finish(_) => None,
+            Action::Shut { .. } | Action::Refuse | Action::Emit(_) | Action::Finish(_) => None,
         }
     }
 

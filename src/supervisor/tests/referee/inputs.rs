@@ -33,7 +33,6 @@ impl Referee {
             Input::Parted(id, _) => {
                 self.lives.get(id).is_some_and(|life| life.parting.is_some() && life.left.is_none())
             }
-            Input::Swept(_) => self.stop.is_some() && !self.finished,
             Input::Deaf(id) | Input::ChannelClosed(id) | Input::Exited(id, _) => lives(id),
             Input::Drain(id) | Input::Kill(id, _) => lives(id),
             Input::Fork | Input::ReloadFailed => self.stop.is_none() && !self.finished,
@@ -51,10 +50,8 @@ impl Referee {
     }
 
     pub(in super::super) fn input(&mut self, now: At, input: &Input) {
-        let changes_nobody = matches!(
-            input,
-            Input::Stop(..) | Input::SpawnFailed(..) | Input::Parted(..) | Input::Swept(_) | Input::ReloadFailed
-        );
+        let changes_nobody =
+            matches!(input, Input::Stop(..) | Input::SpawnFailed(..) | Input::Parted(..) | Input::ReloadFailed);
         if !changes_nobody && !matches!(input, Input::AddressAdded | Input::AddressRemoved(_)) {
             self.look_again_for_threads(now);
         }
@@ -87,7 +84,6 @@ impl Referee {
             }
             Input::ChannelClosed(id) => self.closed(now, id),
             Input::Exited(id, status) => self.exited(now, id, status),
-            Input::Swept(left) => self.sweep = left.then_some(now + SWEEP).or(self.sweep),
             Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => {}
             Input::Scale(_) | Input::Rollout(_) | Input::ReloadFailed => {}
             Input::AddressAdded | Input::AddressRemoved(_) => {}
@@ -116,7 +112,6 @@ impl Referee {
             Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => {}
             Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => {}
             Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => {}
-            Input::Swept(_) => {}
         }
     }
 
@@ -334,7 +329,6 @@ impl Referee {
 
     pub(super) fn stop_at(&mut self, now: At, how: Shutdown, why: Why, by: Option<Signal>) {
         self.stop = Some(Stop { how, why, signals: by.into_iter().collect(), since: now });
-        self.sweep = Some(now + SWEEP);
         self.rollouts_stopped();
         self.owed_stopping.push_back(how);
         for book in &mut self.slots {
@@ -363,6 +357,3 @@ impl Referee {
         self.slots.iter().position(|book| book.holds == Holds::Forking(id) || book.next == Next::Forking(id))
     }
 }
-
-/// How long after a stop, and after each look, the doors are looked at.
-const SWEEP: Duration = Duration::from_millis(25);

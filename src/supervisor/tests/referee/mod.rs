@@ -51,10 +51,8 @@ pub(super) struct Referee {
     all_ready: Once,
     owed_stopping: VecDeque<Shutdown>,
     owed_fork_failed: VecDeque<(usize, WorkerId)>,
-    /// Sockets that all share take nobody any more.
+    /// Nobody new is let in.
     refused: bool,
-    /// When the doors that nobody waits behind are to be shut.
-    sweep: Option<At>,
     finished: bool,
 }
 
@@ -234,7 +232,6 @@ impl Referee {
             owed_stopping: VecDeque::new(),
             owed_fork_failed: VecDeque::new(),
             refused: false,
-            sweep: None,
             finished: false,
         };
         referee.target = referee.initial();

@@ -121,13 +121,8 @@ impl Referee {
             Holds::Empty | Holds::Retired(_) | Holds::Forking(_) | Holds::Live(_) => None,
         });
         let soon = |at: &At| *at < NEVER;
-        let expected = workers
-            .chain(slots)
-            .chain(self.door_deadlines())
-            .chain(self.sweep)
-            .chain(self.rollout_deadlines())
-            .filter(soon)
-            .min();
+        let expected =
+            workers.chain(slots).chain(self.door_deadlines()).chain(self.rollout_deadlines()).filter(soon).min();
         let actual = actual.filter(soon);
         (actual == expected).then_some(()).ok_or_else(|| format!("poll_timeout is {actual:?}, expected {expected:?}"))
     }

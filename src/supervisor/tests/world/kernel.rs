@@ -267,7 +267,6 @@ impl Kernel for SimKernel {
         match action {
             Action::Spawn { id, .. } => return self.fork(now, *id),
             Action::Part { id, .. } => return vec![Input::Parted(*id, self.random.chance(50))],
-            Action::Sweep => return vec![Input::Swept(self.random.chance(50))],
             Action::Ask { id, .. } => match self.workers.get(id).map(|manners| manners.on_ask) {
                 Some(OnAsk::Deaf) => return vec![Input::Deaf(*id)],
                 Some(OnAsk::DeafLater) => {

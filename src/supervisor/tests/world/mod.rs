@@ -257,9 +257,8 @@ impl World {
             9 => Input::Kill(id, Signal::USR1),
             10 => Input::ListenerClosed(id, address),
             11 => Input::Said(id),
-            12 => Input::Retires(id),
+            12 | 14 => Input::Retires(id),
             13 => Input::Parted(id, self.random.chance(50)),
-            14 => Input::Swept(self.random.chance(50)),
             15 if !live => Input::Exited(id, ExitStatus::unknown()),
             15.. => Input::Online(id),
         }
