@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
+
+use socket2::SockRef;
 
 use super::{TARGET, addresses::News};
 use crate::{
@@ -13,7 +15,7 @@ use crate::{
     event::{ExitStatus, WorkerRef},
     id::{Signal, Slot, WorkerId},
     scoreboard::Seat,
-    sys::{pidfd::PidFd, reap},
+    sys::{owned::Owned, pidfd::PidFd, reap},
     wire::Frame,
 };
 
@@ -79,6 +81,19 @@ impl Child {
     pub(super) fn send(&mut self, frame: &Frame, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let Some(channel) = &mut self.channel else { return Err(io::ErrorKind::BrokenPipe.into()) };
         channel.send(frame, descriptors)
+    }
+
+    /// Its socket listens; or `other` does in its place.
+    pub(super) fn grant(&mut self, address: u16, other: Option<&Owned>) -> io::Result<()> {
+        let frame = Frame::Granted { address };
+        match other {
+            Some(other) => {
+                // Whoever has it may have made it a blocking one, and that is shared by all duplicates.
+                SockRef::from(other).set_nonblocking(true)?;
+                self.send(&frame, &[other.as_fd()])
+            }
+            None => self.send(&frame, &[]),
+        }
     }
 
     pub(super) fn worker(&self, id: WorkerId) -> WorkerRef {

@@ -36,27 +36,23 @@ impl Custody {
         self.on
     }
 
-    /// Checks the socket, opens it for connections and keeps it, in place of the one that was held there. If that is
-    /// another socket, which the worker has given up, it is shut: a copy in some other process would keep it open for
-    /// clients that nobody accepts. Result as of `give_up`.
+    /// Checks the socket, opens it for connections and keeps it. `Some`: another one of this slot listens there, which is
+    /// the slot's door, queue and all; the worker is to accept on that.
     ///
     /// **Errors**: those of [`door::admit`]; nothing has changed.
-    pub(super) fn admit(
-        &mut self,
-        bind: &Bind,
-        slot: Slot,
-        address: usize,
-        door: Owned,
-    ) -> Result<io::Result<Option<u32>>> {
+    pub(super) fn admit(&mut self, bind: &Bind, slot: Slot, address: usize, door: Owned) -> Result<Option<&Owned>> {
+        let held = self.doors.get(&(slot, address)).filter(|held| door::listens(held));
+        if held.is_some_and(|held| !door::is_same(held, &door)) {
+            return Ok(self.doors.get(&(slot, address)));
+        }
         self.steering.before_join(&self.doors, address);
         let joined = door::admit(bind, &door, self.doors.get(&(slot, address)))?;
         if let Some(at) = bind.ip().filter(|_| joined) {
             self.steering.joined(&self.doors, slot, address, at, &door);
         }
-        let another = self.doors.get(&(slot, address)).is_some_and(|held| !door::is_same(held, &door));
-        let held = self.doors.insert((slot, address), door);
+        self.doors.insert((slot, address), door);
         self.steering.after_join(&self.doors, address);
-        Ok(held.filter(|_| another).map_or(Ok(None), |held| self.shut(slot, address, &held)))
+        Ok(None)
     }
 
     /// Shuts the door for all who have it, the kernel included, and tells how many clients waited behind it; they are

@@ -3,7 +3,7 @@
 //! What a worker sends is not trusted: a malformed packet is thrown away and mentioned once, a descriptor is checked
 //! before use.
 
-use std::{os::fd::OwnedFd, time::Instant};
+use std::{io, os::fd::OwnedFd, time::Instant};
 
 use super::{Master, TARGET, crew::Child, reactor::Ready, signals::Wish};
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
     error::Result,
     event::{Event, ExitStatus},
     id::WorkerId,
-    supervisor::Surrender,
     sys::owned::Owned,
     wire::Frame,
 };
@@ -154,10 +153,10 @@ impl Master {
         }
         let Some(socket) = descriptors.pop() else { return self.garbled(id, "a listen request without its socket") };
         match self.custody.admit(bind, slot, address, Owned::new(socket)) {
-            Ok(shut) => {
-                self.gave_up(slot, address, Surrender::Replaced, shut);
+            Ok(other) => {
+                let granted = self.crew.get_mut(&id).map(|child| child.grant(index, other));
                 self.supervisor.handle_listening(now, id, address);
-                self.answer(id, &Frame::Granted { address: index });
+                self.sent(id, granted);
             }
             Err(error) => {
                 let reason = format!("{error:#}");
@@ -191,8 +190,12 @@ impl Master {
 
     /// Sends; a worker that is gone or reads nothing is noticed elsewhere.
     pub(super) fn answer(&mut self, id: WorkerId, frame: &Frame) {
-        let Some(child) = self.crew.get_mut(&id) else { return };
-        if let Err(error) = child.send(frame, &[]) {
+        let sent = self.crew.get_mut(&id).map(|child| child.send(frame, &[]));
+        self.sent(id, sent);
+    }
+
+    fn sent(&mut self, id: WorkerId, sent: Option<io::Result<()>>) {
+        if let Some(Err(error)) = sent {
             log::debug!(target: TARGET, "telling worker {id}: {error}");
         }
         self.flush(id);

@@ -180,7 +180,6 @@ impl Report {
             Surrender::BackOff => "its next worker starts later",
             Surrender::Left => "it gets no further worker",
             Surrender::Unattended => "no worker has listened there for 100 ms",
-            Surrender::Replaced => "its worker listens on another one",
             Surrender::Removed => "its address was removed",
         };
         let clients = match waiting {
@@ -188,14 +187,12 @@ impl Report {
             some => count(some as usize, "waiting client") + " reset",
         };
         let level = match why {
-            Surrender::BackOff | Surrender::Left | Surrender::Unattended | Surrender::Replaced | Surrender::Removed
-                if waiting > 0 =>
-            {
+            Surrender::BackOff | Surrender::Left | Surrender::Unattended | Surrender::Removed if waiting > 0 => {
                 log::Level::Warn
             }
             // Nothing else says that a live worker takes no connections any more.
             Surrender::Unattended => log::Level::Info,
-            Surrender::BackOff | Surrender::Left | Surrender::Replaced | Surrender::Removed => log::Level::Debug,
+            Surrender::BackOff | Surrender::Left | Surrender::Removed => log::Level::Debug,
         };
         log::log!(target: TARGET, level, "slot {slot} gives up its socket at {at}: {because}; {clients}");
     }

@@ -77,6 +77,11 @@ pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Resul
     }
 }
 
+/// It takes connections.
+pub(crate) fn listens(door: impl AsFd) -> bool {
+    SockRef::from(&door).is_listener().unwrap_or(false)
+}
+
 /// Takes connections from now on.
 pub(crate) fn open(bind: &Bind, door: impl AsFd) -> Result<()> {
     SockRef::from(&door).listen(bind.backlog).map_err(|source| refused("listening on", bind, source))

@@ -40,8 +40,6 @@ pub(crate) enum Surrender {
     Left,
     /// Nobody accepted on it for too long.
     Unattended,
-    /// Its worker has dropped its listener and made another one. The master's own reason, never the supervisor's.
-    Replaced,
     /// The address was removed.
     Removed,
 }

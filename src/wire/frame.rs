@@ -20,7 +20,7 @@ pub(crate) enum Frame {
     Ready,
     /// Worker: "I am leaving, as if you had asked".
     Leaving,
-    /// Master: "it listens".
+    /// Master: "it listens"; with a descriptor: "this one does, which is your slot's already, so close yours".
     Granted { address: u16 },
     /// Master: "it does not listen, for this reason". `lost`: the descriptor did not arrive, ask again.
     Refused { address: u16, lost: bool, reason: String },
@@ -179,14 +179,13 @@ impl Kind {
     pub(crate) fn descriptors(self) -> RangeInclusive<usize> {
         match self {
             Self::Listen => 1..=1,
-            Self::AddressAdded => 0..=1,
+            Self::AddressAdded | Self::Granted => 0..=1,
             Self::Message | Self::Request | Self::Reply => 0..=DESCRIPTORS_MAX,
             Self::Hello
             | Self::Opened
             | Self::Closed
             | Self::Ready
             | Self::Leaving
-            | Self::Granted
             | Self::Refused
             | Self::Drain
             | Self::ReopenLogs

@@ -78,7 +78,7 @@ impl Worker {
             return Err(Error::new(Kind::InvalidConfig, "the address was removed"));
         };
         let door = self.door(place, &bind)?;
-        let is_removed = self.control.open(number, &bind, &door)?;
+        let (door, is_removed) = self.control.open(number, &bind, door)?;
         Entry::new(prepared, door.into_inner(), &bind, Arc::clone(&self.control), number, is_removed)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::ErrorKind,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -25,7 +25,8 @@ use crate::{
 };
 
 enum Answer {
-    Granted,
+    /// With the socket of the slot that listens in place of this one.
+    Granted(Option<OwnedFd>),
     /// The descriptor did not arrive.
     Lost,
 }
@@ -34,8 +35,8 @@ impl Control {
     /// Opens the bound socket for connections: hands it to the master and waits for the go-ahead, unless sockets are
     /// the worker's own affair.
     ///
-    /// Returns what becomes true when the address is removed.
-    pub(super) fn open(&self, index: u16, bind: &Bind, door: &Owned) -> Result<Arc<AtomicBool>> {
+    /// Returns the socket to accept on, and what becomes true when the address is removed.
+    pub(super) fn open(&self, index: u16, bind: &Bind, door: Owned) -> Result<(Owned, Arc<AtomicBool>)> {
         let mut link = self.link();
         if link.open.iter().any(|open| open.address == index) {
             let text = format!("this worker listens on {} already; drop that listener first", bind.at);
@@ -47,21 +48,22 @@ impl Control {
         let result = match &link.peer {
             // It listens already.
             Peer::Master { .. } | Peer::Nobody { .. } if bind.shared => {
-                self.tell(&mut link, &Frame::Opened { address: index })
+                self.tell(&mut link, &Frame::Opened { address: index }).map(|()| door)
             }
             Peer::Master { custody: true, .. } => self.request(&mut link, index, bind, door),
             Peer::Master { custody: false, .. } | Peer::Nobody { .. } => {
-                door::open(bind, door).and_then(|()| self.tell(&mut link, &Frame::Opened { address: index }))
+                let opened = door::open(bind, &door);
+                opened.and_then(|()| self.tell(&mut link, &Frame::Opened { address: index })).map(|()| door)
             }
             Peer::Gone => Err(gone("handing over a socket")),
         };
         self.note_drain(&mut link);
-        result?;
+        let door = result?;
         let is_removed = Arc::new(AtomicBool::new(false));
         link.open.push(Open { address: index, is_removed: Arc::clone(&is_removed) });
         self.seat().listens_at(index);
         self.opened();
-        Ok(is_removed)
+        Ok((door, is_removed))
     }
 
     /// The listener is gone.
@@ -88,7 +90,7 @@ impl Control {
         }
     }
 
-    fn request(&self, link: &mut Link, index: u16, bind: &Bind, door: &Owned) -> Result<()> {
+    fn request(&self, link: &mut Link, index: u16, bind: &Bind, door: Owned) -> Result<Owned> {
         for _ in 0..LISTEN_TRIES {
             let frame = Frame::Listen { address: index };
             while let Err(error) = link.master()?.send(&frame, &[door.as_fd()]) {
@@ -98,10 +100,10 @@ impl Control {
                 // Behind what the program has sent before.
                 self.hear_one(link, "waiting for room in the channel")?;
             }
-            let answer = self.answer(link, index)?;
+            let answer = self.answer(link, index, bind)?;
             self.watch_peer(link)?;
             match answer {
-                Answer::Granted => return Ok(()),
+                Answer::Granted(other) => return Ok(other.map_or(door, Owned::new)),
                 Answer::Lost => {}
             }
         }
@@ -112,12 +114,19 @@ impl Control {
         Err(Error::new(Kind::System, text))
     }
 
-    fn answer(&self, link: &mut Link, index: u16) -> Result<Answer> {
+    fn answer(&self, link: &mut Link, index: u16, bind: &Bind) -> Result<Answer> {
         loop {
             match self.hear_one(link, "waiting for the master's go-ahead")? {
-                Some(Frame::Granted { address }) if address == index => return Ok(Answer::Granted),
-                Some(Frame::Refused { address, lost: true, .. }) if address == index => return Ok(Answer::Lost),
-                Some(Frame::Refused { address, reason, .. }) if address == index => {
+                Some((Frame::Granted { address }, fds, announced)) if address == index => {
+                    if fds.len() < announced {
+                        self.tell_closed(link, index);
+                        let text = "the slot's socket did not arrive, this worker is out of descriptors (`ulimit -n`)";
+                        return Err(Error::new(Kind::System, format!("listening on {}: {text}", bind.at)));
+                    }
+                    return Ok(Answer::Granted(fds.into_iter().next()));
+                }
+                Some((Frame::Refused { address, lost: true, .. }, ..)) if address == index => return Ok(Answer::Lost),
+                Some((Frame::Refused { address, reason, .. }, ..)) if address == index => {
                     return Err(Error::new(Kind::System, reason));
                 }
                 Some(_) | None => {}
@@ -127,9 +136,11 @@ impl Control {
 
     /// Reads one packet, or waits until there is one, or room for what is to be sent. Some: an answer, perhaps to an
     /// earlier request.
-    fn hear_one(&self, link: &mut Link, step: &str) -> Result<Option<Frame>> {
+    fn hear_one(&self, link: &mut Link, step: &str) -> Result<Option<(Frame, Vec<OwnedFd>, usize)>> {
         match self.receive(link)? {
-            Incoming::Frame(frame @ (Frame::Granted { .. } | Frame::Refused { .. }), ..) => return Ok(Some(frame)),
+            Incoming::Frame(frame @ (Frame::Granted { .. } | Frame::Refused { .. }), fds, announced) => {
+                return Ok(Some((frame, fds, announced)));
+            }
             Incoming::Frame(frame, fds, announced) => self.understand(link, frame, fds, announced)?,
             Incoming::Empty => link.wait()?,
             Incoming::Closed => {

@@ -134,7 +134,7 @@ impl Referee {
                     Surrender::Left => leaves_since.is_some() || self.stayed_at(slot) == Some(now),
                     // Its successor may have been taken back since.
                     Surrender::Unattended => true,
-                    Surrender::BackOff | Surrender::Replaced | Surrender::Removed => false,
+                    Surrender::BackOff | Surrender::Removed => false,
                 };
                 fits.then_some(())
                     .ok_or_else(|| format!("{which} after its time, but its worker leaves since {leaves_since:?}"))
