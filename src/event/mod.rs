@@ -321,7 +321,8 @@ impl State {
 pub enum WorkerEvent {
     /// Take no new connections, finish those accepted, and return.
     Drain {
-        /// After this the master sends SIGTERM, later SIGKILL.
+        /// After this the master sends SIGTERM, later SIGKILL. It comes again if it becomes less: the cluster stops while
+        /// the worker finishes long-lived connections.
         within: Duration,
     },
     /// The master has sent something. If it [wants a reply](Message::wants_reply), answer by

@@ -17,9 +17,13 @@ use crate::{
 
 impl Master {
     pub(super) fn take_in(&mut self, now: Instant, ready: &[Ready]) -> Result<()> {
+        // First: what a worker says of a signal that all have got means nothing then.
+        if ready.contains(&Ready::Signals) {
+            self.take_signals(now)?;
+        }
         for ready in ready {
             match *ready {
-                Ready::Signals => self.take_signals(now)?,
+                Ready::Signals => {}
                 Ready::Channel(id) => self.take_packets(now, id, PACKETS),
                 Ready::Child(id) => self.take_exit(now, id),
                 Ready::Turn => {}
@@ -116,12 +120,8 @@ impl Master {
                 self.supervisor.handle_leaving(now, id);
             }
             Frame::Opened { address } => self.opened(now, id, address),
-            Frame::Closed { address } => {
-                if self.crew.get(&id).is_some_and(|child| child.seat().is_draining()) {
-                    self.supervisor.handle_drains_by_itself(now, id);
-                }
-                self.supervisor.handle_closed(now, id, usize::from(address));
-            }
+            Frame::Retires => self.supervisor.handle_retires(now, id),
+            Frame::Closed { address } => self.supervisor.handle_closed(now, id, usize::from(address)),
             Frame::Message { purpose, bytes } => self.hear_message(now, id, purpose, bytes, descriptors, announced),
             Frame::Batch(messages) => self.hear_messages(now, id, messages),
             Frame::Granted { .. }

@@ -23,25 +23,51 @@ impl Supervisor {
         }
     }
 
-    /// The worker drains though nobody has asked it here: somebody has sent it SIGTERM by hand. If it is to be replaced
-    /// when it has ended, that need not wait: its successor takes the doors that it leaves.
-    pub(crate) fn handle_drains_by_itself(&mut self, now: Instant, id: WorkerId) {
+    /// The worker is to leave though nobody has asked it here: somebody has sent it SIGTERM by hand. If it is to be
+    /// replaced when it has ended, that need not wait: its successor starts beside it. Otherwise newcomers are led past it.
+    pub(crate) fn handle_retires(&mut self, now: Instant, id: WorkerId) {
         let deadline = now + self.settings.drain_timeout;
         let Some(index) = self.hear(now, id).filter(|_| matches!(self.course, Course::Running)) else { return };
         if self.posts[index].role(id) == Some(Role::Successor) {
             return self.let_go(now, index, id, Cause::Rollout);
         }
-        let is_replaced = self.is_restarted(ExitStatus::from_wait_status(0)) && !self.settings.manual;
-        let has_room = self.has_step(index, How::Succession) || self.lingering() < self.may_linger();
         let Some(holder) = self.posts[index].holder_mut().filter(|holder| holder.worker.id == id) else { return };
-        if !is_replaced || !has_room || !holder.retires(now, deadline) {
+        let healthy = holder.ready_since.is_some();
+        if !holder.retires(now, deadline) {
             return;
         }
-        let healthy = holder.ready_since.is_some();
-        self.posts[index].retire(now);
-        if !self.succeed_early(index) {
-            self.restart(now, index, healthy);
+        let is_replaced = !self.settings.manual && self.is_restarted(ExitStatus::from_wait_status(0));
+        let has_successor = self.has_step(index, How::Succession) && (self.settings.manual || is_replaced);
+        if has_successor || is_replaced && self.has_seats() {
+            self.posts[index].retire(now);
+            if !self.succeed_early(index) {
+                self.restart(now, index, healthy);
+            }
+            return self.release(now, index);
         }
+        if !is_replaced {
+            self.posts[index].is_dismissed = true;
+            self.leave_step(now, index);
+        }
+        self.actions.push_back(Action::Part { slot: Slot::from_index(index), id });
+    }
+
+    /// If the slot has a worker that is ready, those whom a signal told to leave need not accept any longer.
+    pub(super) fn release(&mut self, now: Instant, index: usize) {
+        if !self.posts[index].is_attended() {
+            return;
+        }
+        let former = self.posts[index].former.iter_mut();
+        let told = former.filter_map(|process| Some((process.worker.id, process.is_released(now)?)));
+        let told: Vec<_> = told.collect();
+        for (id, within) in told {
+            self.actions.push_back(Action::Ask { id, within, leave: Leave::HandOver });
+        }
+    }
+
+    /// For one process more, beside those that the slots may have.
+    fn has_seats(&self) -> bool {
+        self.posts.len() + self.lingering() < self.settings.processes()
     }
 
     /// Newcomers are led past the worker that is to leave, or they cannot be.
@@ -109,7 +135,7 @@ impl Supervisor {
 
     pub(super) fn ask(&mut self, now: Instant, id: WorkerId, within: Duration, leave: Leave, cause: Cause) {
         let Some(process) = self.process_mut(id) else { return };
-        if process.leave(now, now + within, cause) {
+        if let Some(within) = process.leave(now, now + within, cause) {
             self.actions.push_back(Action::Ask { id, within, leave });
         }
     }

@@ -297,6 +297,7 @@ impl Supervisor {
         let worker = process.worker;
         self.posts[worker.slot.index()].first = First::Settled;
         self.emit(Event::Ready(worker));
+        self.release(now, worker.slot.index());
         if self.milestone == Milestone::Nobody {
             self.milestone = Milestone::Somebody;
         }

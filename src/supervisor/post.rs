@@ -119,6 +119,12 @@ impl Post {
         self.live().is_some_and(|process| matches!(process.phase, Phase::Ready))
     }
 
+    /// Its worker is ready, or the one that is to follow.
+    pub(super) fn is_attended(&self) -> bool {
+        let successor = matches!(&self.successor, Successor::Live(process) if process.phase == Phase::Ready);
+        successor || self.is_ready()
+    }
+
     /// Its worker leaves, and nobody takes its place at once.
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self.successor, Successor::Nobody) && self.live().is_some_and(Process::is_leaving)

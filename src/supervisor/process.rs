@@ -1,6 +1,9 @@
 //! One live worker process as the supervisor sees it.
 
-use std::time::Instant;
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use crate::{
     event::{Cause, ExitStatus, State, WorkerInfo, WorkerRef},
@@ -23,6 +26,8 @@ pub(super) struct Process {
     /// Where it accepts now.
     accepts: Vec<usize>,
     link: Link,
+    /// It accepts on until its successor is ready, though a signal has told it to leave.
+    awaits_word: bool,
     /// Why the supervisor wants it gone, if it does.
     cause: Option<Cause>,
     /// The different signals that the program has sent by `kill`.
@@ -71,6 +76,7 @@ impl Process {
             awaited: Vec::new(),
             accepts: Vec::new(),
             link: Link::Open,
+            awaits_word: false,
             cause: None,
             sent: Vec::new(),
         }
@@ -179,29 +185,38 @@ impl Process {
         true
     }
 
-    /// It is asked to leave. True if that is news; if not, it may have less time from now on.
-    pub(super) fn leave(&mut self, now: Instant, deadline: Instant, cause: Cause) -> bool {
-        match &mut self.phase {
+    /// It is asked to leave. How much time it has, if that is news to it: it may have less than it was told, or wait for
+    /// the word.
+    pub(super) fn leave(&mut self, now: Instant, deadline: Instant, cause: Cause) -> Option<Duration> {
+        let (news, deadline) = match self.phase {
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => {
                 self.cause.get_or_insert(cause);
-                self.enter(now, Phase::Asked { deadline });
-                true
+                (true, deadline)
             }
-            Phase::Asked { deadline: earlier } => {
-                *earlier = deadline.min(*earlier);
-                false
+            Phase::Asked { deadline: before } => {
+                let awaits_word = mem::take(&mut self.awaits_word);
+                (awaits_word || deadline < before, deadline.min(before))
             }
-            Phase::Terminated { .. } | Phase::Killed => false,
-        }
+            Phase::Terminated { .. } | Phase::Killed => return None,
+        };
+        self.enter(now, Phase::Asked { deadline });
+        news.then(|| deadline.saturating_duration_since(now))
     }
 
     /// It leaves of its own accord, and has until then. True if that is news.
     pub(super) fn retires(&mut self, now: Instant, deadline: Instant) -> bool {
         let news = !self.is_leaving();
         if news {
+            self.awaits_word = true;
             self.enter(now, Phase::Asked { deadline });
         }
         news
+    }
+
+    /// It may stop accepting; how much time it has, if that is news to it.
+    pub(super) fn is_released(&mut self, now: Instant) -> Option<Duration> {
+        let Phase::Asked { deadline } = self.phase else { return None };
+        mem::take(&mut self.awaits_word).then(|| deadline.saturating_duration_since(now))
     }
 
     /// The program does not want it any more, which counts more than any other reason.
@@ -239,7 +254,7 @@ impl Process {
 
     /// True if it was news.
     pub(super) fn disconnect(&mut self) -> bool {
-        std::mem::replace(&mut self.link, Link::Closed) == Link::Open
+        mem::replace(&mut self.link, Link::Closed) == Link::Open
     }
 
     pub(super) fn cause_of(&self, status: ExitStatus) -> Cause {

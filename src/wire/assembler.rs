@@ -177,6 +177,7 @@ fn decode(kind: Kind, body: &[u8]) -> Result<Frame, Malformed> {
         Kind::Refused => decode_refused(body)?,
         Kind::Drain => decode_drain(body)?,
         Kind::Ready => exactly(kind, body).map(|[]| Frame::Ready)?,
+        Kind::Retires => exactly(kind, body).map(|[]| Frame::Retires)?,
         Kind::Leaving => exactly(kind, body).map(|[]| Frame::Leaving)?,
         Kind::ReopenLogs => exactly(kind, body).map(|[]| Frame::ReopenLogs)?,
         Kind::AddressAdded => address::decode_added(body)?,

@@ -20,6 +20,8 @@ pub(crate) enum Frame {
     Ready,
     /// Worker: "I am leaving, as if you had asked".
     Leaving,
+    /// Worker: "a signal tells me to leave, and I wait for your word".
+    Retires,
     /// Master: "it listens"; with a descriptor: "this one does, which is your slot's already, so close yours".
     Granted { address: u16 },
     /// Master: "it does not listen, for this reason". `lost`: the descriptor did not arrive, ask again.
@@ -78,6 +80,7 @@ pub(crate) enum Kind {
     Batch = 14,
     AddressAdded = 15,
     AddressRemoved = 16,
+    Retires = 20,
 }
 
 /// The packets of one frame, in the order in which they must be sent. Descriptors travel with the first.
@@ -124,7 +127,7 @@ impl Frame {
             }
             Self::AddressAdded { address, bind } => super::address::added(*address, bind).into(),
             Self::AddressRemoved { address, name } => super::address::removed(*address, name).into(),
-            Self::Ready | Self::Leaving | Self::ReopenLogs => Cow::Borrowed(&[]),
+            Self::Ready | Self::Leaving | Self::Retires | Self::ReopenLogs => Cow::Borrowed(&[]),
             Self::Message { bytes, .. } if bytes.len() > MESSAGE_MAX => return Err(TooLarge(bytes.len())),
             Self::Message { bytes, .. } => bytes.into(),
             Self::Batch(bundle) => bundle.body().into(),
@@ -146,6 +149,7 @@ impl Frame {
             Self::Closed { .. } => Kind::Closed,
             Self::Ready => Kind::Ready,
             Self::Leaving => Kind::Leaving,
+            Self::Retires => Kind::Retires,
             Self::Granted { .. } => Kind::Granted,
             Self::Refused { .. } => Kind::Refused,
             Self::Drain { .. } => Kind::Drain,
@@ -164,7 +168,7 @@ impl Frame {
             Self::Message { purpose: Purpose::Request(id) | Purpose::Reply(id), .. } => id.as_u32(),
             Self::Message { purpose: Purpose::Plain, .. } | Self::Batch(_) => 0,
             Self::Hello { .. } | Self::Listen { .. } | Self::Opened { .. } | Self::Closed { .. } => 0,
-            Self::Ready | Self::Leaving | Self::Granted { .. } | Self::Refused { .. } => 0,
+            Self::Ready | Self::Leaving | Self::Retires | Self::Granted { .. } | Self::Refused { .. } => 0,
             Self::Drain { .. } | Self::ReopenLogs | Self::AddressAdded { .. } | Self::AddressRemoved { .. } => 0,
         }
     }
@@ -186,6 +190,7 @@ impl Kind {
             | Self::Closed
             | Self::Ready
             | Self::Leaving
+            | Self::Retires
             | Self::Refused
             | Self::Drain
             | Self::ReopenLogs
@@ -199,12 +204,13 @@ impl Kind {
         matches!(self, Self::Message | Self::Request | Self::Reply)
     }
 
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Hello,
         Self::Listen,
         Self::Closed,
         Self::Ready,
         Self::Leaving,
+        Self::Retires,
         Self::Granted,
         Self::Refused,
         Self::Drain,

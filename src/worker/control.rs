@@ -50,7 +50,7 @@ pub(super) struct Control {
     pub(super) bell: Bell,
     /// Frames of the master that were read; the seat says how many there are.
     pub(super) heard: AtomicU64,
-    /// `WorkerEvent::Drain` was queued; it comes once, whoever asked.
+    /// `WorkerEvent::Drain` was queued, whoever asked.
     pub(super) told_to_drain: AtomicBool,
     pub(super) word: Word,
     /// The program uses `next_event`.

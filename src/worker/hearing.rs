@@ -114,7 +114,8 @@ impl Control {
             Frame::AddressRemoved { address, name } => self.hear_removed(link, address, name),
             // Answers to a request that failed meanwhile, and statements that only a worker makes.
             Frame::Hello { .. } | Frame::Granted { .. } | Frame::Refused { .. } => {}
-            Frame::Listen { .. } | Frame::Opened { .. } | Frame::Closed { .. } | Frame::Ready | Frame::Leaving => {}
+            Frame::Listen { .. } | Frame::Opened { .. } | Frame::Closed { .. } => {}
+            Frame::Ready | Frame::Leaving | Frame::Retires => {}
         }
         Ok(())
     }

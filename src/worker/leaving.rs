@@ -91,7 +91,12 @@ impl Control {
             }
             return false;
         };
-        if link.word_alarm.is_some() || self.set_alarm(&mut link.word_alarm, left) {
+        if link.word_alarm.is_some() {
+            return true;
+        }
+        if self.set_alarm(&mut link.word_alarm, left) {
+            // One that is gone is noticed elsewhere.
+            let _ = self.tell(link, &Frame::Retires);
             return true;
         }
         // Nothing would wake it.
@@ -118,7 +123,9 @@ impl Control {
 
     pub(super) fn drain(&self, link: &mut Link, within: Duration) {
         self.seat().drain();
-        if !self.told_to_drain.swap(true, Ordering::Relaxed) {
+        self.told_to_drain.store(true, Ordering::Relaxed);
+        if link.within.is_none_or(|told| within < told) {
+            link.within = Some(within);
             self.note(link, WorkerEvent::Drain { within });
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Everything here is used under the lock of [`Control`](super::control::Control).
 
-use std::{collections::VecDeque, os::fd::AsFd};
+use std::{collections::VecDeque, os::fd::AsFd, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -36,6 +36,8 @@ pub(super) struct Link {
     pub(super) watched: EpollFlags,
     /// For messages that are held; made when the first one is.
     pub(super) alarm: Option<Alarm>,
+    /// The shortest time to finish that the program was told.
+    pub(super) within: Option<Duration>,
     /// For the master's word, while it is waited for.
     pub(super) word_alarm: Option<Alarm>,
     /// Addresses with a live listener.
@@ -69,6 +71,7 @@ impl Link {
             is_behind: false,
             watched: EpollFlags::EPOLLIN,
             alarm: None,
+            within: None,
             word_alarm: None,
             open: Vec::new(),
             changes: Vec::new(),

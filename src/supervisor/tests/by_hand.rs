@@ -11,6 +11,7 @@ use crate::{
     event::{Event, ExitStatus, RolloutResult, State, WorkerInfo},
     id::{Signal, WorkerId},
     supervisor::{Action, Outcome, SpawnFailure, Surrender},
+    wire::Leave,
 };
 
 pub(super) struct ByHand {
@@ -64,10 +65,15 @@ impl Told {
 /// A door that was shut: slot, address, and why.
 pub(super) type Shut = (usize, usize, Surrender);
 
+/// Which worker was asked to leave, within which time, and how.
+pub(super) type Asked = (u64, Duration, Leave);
+
 struct Hands {
     forks: Forks,
     steers: bool,
     did: Vec<Did>,
+    asked: Vec<Asked>,
+    parted: Vec<u64>,
     shut: Vec<Shut>,
     refused_after: Option<usize>,
 }
@@ -83,12 +89,7 @@ impl ByHand {
     }
 
     pub(super) fn start_at(addresses: usize, settings: Settings, forks: Forks, seed: u64) -> Self {
-        let mut rig = Rig::new(
-            settings,
-            addresses,
-            seed,
-            Hands { forks, steers: false, did: Vec::new(), shut: Vec::new(), refused_after: None },
-        );
+        let mut rig = Rig::new(settings, addresses, seed, Hands::new(forks));
         rig.start().unwrap();
         Self { rig }
     }
@@ -148,6 +149,16 @@ impl ByHand {
     /// What was done since the last look.
     pub(super) fn did(&mut self) -> Vec<Did> {
         std::mem::take(&mut self.rig.kernel.did)
+    }
+
+    /// Who was asked to leave since the last look, within which time, and how.
+    pub(super) fn asked(&mut self) -> Vec<Asked> {
+        std::mem::take(&mut self.rig.kernel.asked)
+    }
+
+    /// Past whom newcomers were led since the last look.
+    pub(super) fn parted(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.rig.kernel.parted)
     }
 
     /// What was shut since the last look.
@@ -221,6 +232,13 @@ impl ByHand {
     }
 }
 
+impl Hands {
+    fn new(forks: Forks) -> Self {
+        let (did, asked, parted, shut) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { forks, steers: false, did, asked, parted, shut, refused_after: None }
+    }
+}
+
 impl Kernel for Hands {
     fn perform(&mut self, _now: At, action: &Action) -> Vec<Input> {
         match action {
@@ -232,8 +250,14 @@ impl Kernel for Hands {
                     Forks::AreAwaited => {}
                 }
             }
-            Action::Part { id, .. } => return vec![Input::Parted(*id, self.steers)],
-            Action::Ask { id, .. } => self.did.push(Did::Ask(id.as_u64())),
+            Action::Part { id, .. } => {
+                self.parted.push(id.as_u64());
+                return vec![Input::Parted(*id, self.steers)];
+            }
+            Action::Ask { id, within, leave } => {
+                self.did.push(Did::Ask(id.as_u64()));
+                self.asked.push((id.as_u64(), *within, *leave));
+            }
             Action::Signal { id, signal, .. } => self.did.push(Did::Signal(id.as_u64(), *signal)),
             Action::Shut { slot, address, why } => self.shut.push((slot.index(), *address, *why)),
             Action::Refuse => self.refused_after = Some(self.did.len()),

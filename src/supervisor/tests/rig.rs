@@ -27,7 +27,7 @@ pub(super) enum Input {
     /// The worker sends a message.
     Said(WorkerId),
     Leaving(WorkerId),
-    /// It drains, though nobody has asked it.
+    /// A signal tells it to leave, and it waits for the master's word.
     Retires(WorkerId),
     /// Newcomers are led past it, or they cannot be.
     Parted(WorkerId, bool),
@@ -229,7 +229,7 @@ impl<K: Kernel> Rig<K> {
                 }
             }
             Input::Leaving(id) => supervisor.handle_leaving(now, id),
-            Input::Retires(id) => supervisor.handle_drains_by_itself(now, id),
+            Input::Retires(id) => supervisor.handle_retires(now, id),
             Input::Parted(id, steered) => supervisor.handle_parted(now, id, steered),
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
             Input::ChannelClosed(id) => supervisor.handle_channel_closed(now, id),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{At, Holds, Life, Next, Once, Rank, Referee, Said, Span, Verdict, Why};
 use crate::{
-    event::{Event, Shutdown, WorkerRef},
+    event::{Cause, Event, Shutdown, WorkerRef},
     id::{Signal, WorkerId},
     supervisor::{self, Action, Outcome},
 };
@@ -78,6 +78,7 @@ impl Referee {
         let first = life.killed.is_none();
         if signal == Signal::TERM && own_term && first {
             life.terminated = Some(now);
+            life.reason.get_or_insert(Cause::Asked);
         } else if signal == Signal::KILL && own_kill && first {
             life.missed_deadline = unready && late && (why == supervisor::Why::NotReady || !at_once);
             life.killed = Some(now);

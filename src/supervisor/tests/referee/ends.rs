@@ -73,6 +73,7 @@ impl Referee {
         if self.is_over_budget(now) {
             return self.stop_at(now, Shutdown::Drain, Why::GaveUp, None);
         }
+        self.slots[slot].dismissed = false;
         self.slots[slot].holds = Holds::due(None, at);
         if at.from > now {
             self.doom(slot, Surrender::BackOff);

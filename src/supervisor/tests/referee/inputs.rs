@@ -262,6 +262,7 @@ impl Referee {
         self.ready_ever = true;
         self.slots[slot].first = First::Settled;
         self.all_ready_if_so();
+        self.released(now, slot);
     }
 
     pub(super) fn all_ready_if_so(&mut self) {

@@ -57,24 +57,53 @@ impl Referee {
         }
     }
 
-    /// It drains, though nobody has asked it: it has left its slot if somebody is to follow.
+    /// A signal told it to leave. Where somebody is to follow, that one starts beside it, if there is a place for one
+    /// more process at all; otherwise newcomers are led past it.
     pub(super) fn retires(&mut self, now: At, id: WorkerId) {
-        let (running, within) = (self.stop.is_none() && !self.settings.manual, self.settings.drain_timeout);
         let Some(slot) = self.live(id).map(|life| life.slot) else { return };
-        if self.stop.is_none() && self.slots[slot].next == Next::Live(id) {
-            return self.let_go(now, id, Cause::Rollout);
-        }
-        let has_room = self.succeeds(slot) || self.lingering() < self.may_linger();
-        let followed = running && self.follows(ExitStatus::from_wait_status(0)) && has_room;
-        if !followed || self.slots[slot].holds != Holds::Live(id) {
+        if self.stop.is_some() {
             return;
         }
-        let Some(life) = self.live(id).filter(|life| !life.is_leaving()) else { return };
+        if self.slots[slot].next == Next::Live(id) {
+            return self.let_go(now, id, Cause::Rollout);
+        }
+        let (is_holder, within) = (self.slots[slot].holds == Holds::Live(id), self.settings.drain_timeout);
+        let Some(life) = self.live(id).filter(|life| is_holder && !life.is_leaving()) else { return };
         (life.left, life.draining, life.until) = (Some(now), Some(now), now.saturating_add(within));
+        life.awaits_word = true;
         let healthy = life.ready.is_some();
-        self.retired(now, slot, id);
-        if !self.succeeded_early(now, slot) {
+        let (manual, restarted) = (self.settings.manual, self.follows(ExitStatus::from_wait_status(0)));
+        let place = self.slots.len() + self.lingering() < self.settings.processes();
+        if self.succeeds(slot) && (manual || restarted) {
+            self.retired(now, slot, id);
+            self.succeeded_early(now, slot);
+            self.released(now, slot);
+        } else if restarted && !manual && place {
+            self.retired(now, slot, id);
             self.follow(now, slot, healthy);
+        } else {
+            self.slots[slot].dismissed = manual || !restarted;
+            if self.slots[slot].dismissed {
+                self.leave_step(slot);
+                self.discard_successor(now, slot);
+            }
+            self.live(id).into_iter().for_each(|life| life.owed_part = true);
+        }
+    }
+
+    /// If somebody is ready in this slot, nobody else who is to leave it need accept any longer.
+    pub(super) fn released(&mut self, now: At, slot: usize) {
+        let (holds, next) = (self.slots[slot].holds, self.slots[slot].next);
+        let has = |id: WorkerId| holds == Holds::Live(id) || next == Next::Live(id);
+        let ready = |(id, life): (&WorkerId, &Life)| has(*id) && life.ready.is_some() && !life.is_leaving();
+        if !self.lives.iter().any(ready) {
+            return;
+        }
+        let former = self.lives.iter_mut().filter(|(id, life)| life.slot == slot && !has(**id) && !life.ends());
+        for (_, life) in former.filter(|(_, life)| life.exited.is_none() && !life.deaf) {
+            if std::mem::take(&mut life.awaits_word) {
+                life.owed_asks.push_back((life.until.saturating_sub(now), Leave::HandOver));
+            }
         }
     }
 
@@ -124,7 +153,7 @@ impl Referee {
 
     pub(super) fn ask(&mut self, id: WorkerId, within: Duration, leave: Leave) -> Verdict {
         let life = self.lives.get_mut(&id).ok_or("ask: no such worker")?;
-        match life.owed_ask.take() {
+        match life.owed_asks.pop_front() {
             None => Err(format!("worker {id} is asked without a request, twice, early, or when it leaves already")),
             Some(owed) if owed != (within, leave) => {
                 Err(format!("worker {id} is asked to leave within {within:?}, {leave:?}, and not {owed:?}"))
@@ -164,21 +193,30 @@ impl Referee {
 }
 
 impl Life {
-    /// Unless it is being ended. One that was before is not told again, but may have less time.
+    /// Unless it is being ended. One that was before is told again if it waits for the word, or has less time now.
     pub(super) fn is_asked(&mut self, now: At, within: Duration, leave: Leave, cause: Cause) {
-        let ends = self.killed.is_some() || self.terminated.is_some() || self.missed_deadline;
         let until = now.saturating_add(within);
-        if self.left.is_some() && !ends && !self.deaf {
-            self.until = self.until.min(until);
+        if self.ends() {
+            return;
         }
-        let parts = self.parting.is_some() && self.left.is_none();
-        if ends || self.is_leaving() && !parts {
+        if self.left.is_some() {
+            if !self.deaf && (until < self.until || self.awaits_word) {
+                (self.until, self.awaits_word) = (self.until.min(until), false);
+                self.owed_asks.push_back((self.until.saturating_sub(now), leave));
+            }
+            return;
+        }
+        if self.is_leaving() && self.parting.is_none() {
             return;
         }
         self.reason.get_or_insert(cause);
         (self.left, self.until) = (Some(now), until);
         self.draining.get_or_insert(now);
-        self.owed_ask = Some((within, leave));
+        self.owed_asks.push_back((within, leave));
+    }
+
+    fn ends(&self) -> bool {
+        self.killed.is_some() || self.terminated.is_some() || self.missed_deadline
     }
 }
 

@@ -177,7 +177,9 @@ struct Life {
     /// Since when it is to leave or to be ended.
     draining: Option<At>,
     exited: Option<At>,
-    owed_ask: Option<(Duration, Leave)>,
+    owed_asks: VecDeque<(Duration, Leave)>,
+    /// A signal told it to leave, and the master has said nothing of it yet.
+    awaits_word: bool,
     owed_signals: Vec<Signal>,
     sent: Vec<Signal>,
     owed: VecDeque<Said>,
@@ -334,7 +336,8 @@ impl Life {
             missed_deadline: false,
             draining: None,
             exited: None,
-            owed_ask: None,
+            owed_asks: VecDeque::new(),
+            awaits_word: false,
             owed_signals: Vec::new(),
             sent: Vec::new(),
             owed: VecDeque::from([Said::Fork]),

@@ -55,7 +55,7 @@ impl Referee {
             if self.slots[life.slot].owed_stay {
                 return Err(format!("slot {} was to stay", life.slot));
             }
-            if life.owed_ask.is_some() || life.owed_part {
+            if !life.owed_asks.is_empty() || life.owed_part {
                 return Err(format!("worker {id} was to be asked, or newcomers to be led past it"));
             }
             if let Some(signal) = life.owed_signals.first() {
