@@ -152,6 +152,10 @@ impl Master {
             return self.garbled(id, "a socket of its own for an address that all share");
         }
         let Some(socket) = descriptors.pop() else { return self.garbled(id, "a listen request without its socket") };
+        if self.supervisor.is_asked(id) {
+            let reason = format!("listening on {}: this worker is to leave", bind.at);
+            return self.answer(id, &Frame::Refused { address: index, lost: false, reason });
+        }
         match self.custody.admit(bind, slot, address, Owned::new(socket)) {
             Ok(other) => {
                 let granted = self.crew.get_mut(&id).map(|child| child.grant(index, other));

@@ -149,6 +149,12 @@ impl Supervisor {
         self.end(now, id, Phase::Killed, why);
     }
 
+    /// What it was told.
+    pub(crate) fn is_asked(&self, id: WorkerId) -> bool {
+        let mut processes = self.posts.iter().flat_map(|post| post.processes());
+        processes.any(|process| process.worker.id == id && process.is_asked())
+    }
+
     pub(super) fn disconnected(&mut self, now: Instant, id: WorkerId) {
         let Some(process) = self.process_mut(id) else { return };
         if process.disconnect() {

@@ -219,6 +219,14 @@ impl Process {
         mem::take(&mut self.awaits_word).then(|| deadline.saturating_duration_since(now))
     }
 
+    /// It is to finish, or was told to end.
+    pub(super) fn is_asked(&self) -> bool {
+        match self.phase {
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => true,
+            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => false,
+        }
+    }
+
     /// The program does not want it any more, which counts more than any other reason.
     pub(super) fn dismiss(&mut self, cause: Cause) {
         if self.cause != Some(Cause::Asked) {

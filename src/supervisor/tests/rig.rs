@@ -140,6 +140,7 @@ impl<K: Kernel> Rig<K> {
             self.perform()?;
             let timeout = self.timeout();
             if timeout.is_none_or(|at| at > self.now) {
+                self.referee.knows_who_was_asked(|id| self.supervisor.is_asked(id))?;
                 return self.referee.settled(self.now, timeout, self.supervisor.workers());
             }
         }

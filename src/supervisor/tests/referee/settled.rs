@@ -38,6 +38,17 @@ impl Referee {
         Ok(())
     }
 
+    /// Who was told to leave, or to end, opens no socket any more.
+    pub(in super::super) fn knows_who_was_asked(&self, is_asked: impl Fn(WorkerId) -> bool) -> Verdict {
+        for (id, life) in &self.lives {
+            let asked = life.left.is_some() || life.terminated.is_some() || life.killed.is_some();
+            if is_asked(*id) != (asked && life.exited.is_none()) {
+                return Err(format!("worker {id}: the supervisor does not know what it was told"));
+            }
+        }
+        Ok(())
+    }
+
     fn nothing_is_owed(&self) -> Verdict {
         if self.all_ready == Once::Owed {
             return Err("AllReady is missing".to_owned());
