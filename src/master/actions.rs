@@ -26,10 +26,14 @@ use crate::{
 
 impl Master {
     /// Performs everything that the supervisor wants, then sets the timer.
-    pub(super) fn act(&mut self, now: Instant) -> Result<()> {
+    pub(super) fn act(&mut self, mut now: Instant) -> Result<()> {
         while let Some(action) = self.supervisor.poll_action() {
             match action {
-                Action::Spawn { slot, id } => self.spawn(now, slot, id),
+                Action::Spawn { slot, id } => {
+                    self.spawn(now, slot, id);
+                    // The program's hook takes its time.
+                    now = Instant::now();
+                }
                 Action::Part { slot, id } => self.part(now, slot, id),
                 Action::Stay { slot } => self.custody.steer_back(slot),
                 Action::Ask { id, within, leave } => self.ask(now, id, within, leave),

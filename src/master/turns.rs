@@ -105,8 +105,9 @@ impl Master {
 
     /// Everything that follows from what is ready, and from the time.
     fn turn(&mut self, ready: &[Ready]) -> Result<()> {
+        self.take_in(Instant::now(), ready)?;
+        // The program's hook of a rollout takes its time.
         let now = Instant::now();
-        self.take_in(now, ready)?;
         self.supervisor.handle_timeout(now);
         self.end_requests(now);
         self.send_due();
