@@ -38,7 +38,10 @@ impl Supervisor {
         for post in &mut self.posts {
             post.doors.condemn(now, place);
             for id in post.ids() {
-                post.process_mut(id).into_iter().for_each(|process| process.no_longer_awaits(place));
+                if let Some(process) = post.process_mut(id) {
+                    process.no_longer_awaits(place);
+                    process.accepts_no_more(Some(place));
+                }
             }
             let hears = post.processes().filter(|process| process.is_online() && process.is_connected());
             hearing.extend(hears.map(|process| process.worker.id));

@@ -125,6 +125,12 @@ impl Post {
         successor || self.is_ready()
     }
 
+    /// The worker that is there accepts where its successor does not.
+    pub(super) fn is_deserted(&self) -> bool {
+        let Successor::Live(successor) = &self.successor else { return false };
+        self.live().is_some_and(|holder| !holder.accepts().iter().all(|place| successor.accepts().contains(place)))
+    }
+
     /// Its worker leaves, and nobody takes its place at once.
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self.successor, Successor::Nobody) && self.live().is_some_and(Process::is_leaving)

@@ -127,8 +127,9 @@ impl Process {
         self.accepts.retain(|accepts| place.is_some_and(|place| place != *accepts));
     }
 
-    pub(super) fn is_accepting(&self) -> bool {
-        !self.accepts.is_empty()
+    /// Where it does.
+    pub(super) fn accepts(&self) -> &[usize] {
+        &self.accepts
     }
 
     /// Notes the address. False if that is no news, or if it leaves anyway.

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use super::{
     Course, Supervisor,
-    process::Process,
     steps::{Lack, Running},
 };
 use crate::{
@@ -160,7 +159,7 @@ impl Supervisor {
         let id = running.id;
         let is_new = (0..self.posts.len()).all(|index| self.lacks(now, index, id).is_none());
         let former = self.posts.iter().flat_map(|post| &post.former).filter(|process| process.generation < id);
-        let accepts = former.clone().any(Process::is_accepting);
+        let accepts = former.clone().any(|process| !process.accepts().is_empty());
         // Whoever has asked for the next one does not want to wait for that.
         let former = former.filter(|_| self.rollouts.next.is_none());
         let lingers_at = former.map(|process| process.leaving_since() + FINISHES).filter(|at| *at > now).max();

@@ -100,8 +100,14 @@ impl Supervisor {
     /// Where the new worker has proved itself.
     pub(super) fn end_steps(&mut self, now: Instant) {
         let Some(mut running) = self.rollouts.running.take() else { return };
+        let mut deserted = None;
         for step in mem::take(&mut running.steps) {
             if self.proved_at(&step, running.plan.settle).is_some_and(|at| at <= now) {
+                if step.how == How::Succession && self.posts[step.index].is_deserted() {
+                    deserted.get_or_insert(step.index);
+                    running.steps.push(step);
+                    continue;
+                }
                 running.done += 1;
                 if step.how == How::Succession {
                     self.take_over(now, step.index);
@@ -111,6 +117,9 @@ impl Supervisor {
             }
         }
         self.rollouts.running = Some(running);
+        if let Some(index) = deserted {
+            self.abort(now, index, "its new worker no longer listens everywhere; see what it logged".to_owned());
+        }
     }
 
     /// When the step's new worker has been ready for long enough; `None`: it is not ready.

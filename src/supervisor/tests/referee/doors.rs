@@ -70,6 +70,7 @@ impl Referee {
         for id in ids {
             let Some(life) = self.live(id) else { continue };
             life.awaited.retain(|awaited| Some(awaited) != gone.as_ref());
+            life.accepts.remove(&place);
             if life.online.is_some() && !life.closed && life.awaited.is_empty() && when == ReadyWhen::Listening {
                 self.ready(now, id, false);
             }

@@ -79,7 +79,7 @@ impl Referee {
     /// A turn has come to its end, and this is what the supervisor wants done.
     pub(in super::super) fn rolled(&mut self, now: At, wanted: &VecDeque<Action>) -> Verdict {
         self.rollouts.finishes = None;
-        self.take_over(now);
+        self.take_over(now, wanted);
         self.is_done(now);
         let is_idle = self.rollouts.running.as_ref().is_none_or(|running| running.steps.is_empty());
         if let Some((id, plan)) = self.rollouts.waiting.filter(|_| is_idle) {
@@ -267,12 +267,17 @@ impl Referee {
         self.all_ready_if_so();
     }
 
-    /// Where the new worker has been ready for the settle time.
-    fn take_over(&mut self, now: At) {
+    /// Where the new worker has been ready for the settle time; but whoever accepts in fewer places than the one that is
+    /// there takes over nothing, and ends the rollout.
+    fn take_over(&mut self, now: At, wanted: &VecDeque<Action>) {
         let Some(mut running) = self.rollouts.running.take() else { return };
-        let steps = running.steps.clone();
-        for (slot, step) in steps {
+        let mut deserted = Vec::new();
+        for (slot, step) in running.steps.clone() {
             if self.proved_at(&running, slot, step).is_none_or(|at| at > now) {
+                continue;
+            }
+            if step == Step::Beside && self.is_deserted(slot) {
+                deserted.push(slot);
                 continue;
             }
             running.steps.remove(&slot);
@@ -286,6 +291,16 @@ impl Referee {
             }
         }
         self.rollouts.running = Some(running);
+        // Any of them may be the one that is named.
+        let named = deserted.iter().find(|slot| wanted.iter().any(|action| is_aborted_by(action, **slot)));
+        if let Some(slot) = named.or(deserted.first()) {
+            self.failed(now, *slot);
+        }
+    }
+
+    fn is_deserted(&self, slot: usize) -> bool {
+        let (Holds::Live(old), Next::Live(new)) = (self.slots[slot].holds, self.slots[slot].next) else { return false };
+        !self.lives[&old].accepts.is_subset(&self.lives[&new].accepts)
     }
 
     fn proved_at(&self, running: &Running, slot: usize, step: Step) -> Option<At> {
@@ -334,6 +349,13 @@ impl Rollouts {
         self.last = self.last.next();
         self.last
     }
+}
+
+fn is_aborted_by(action: &Action, by: usize) -> bool {
+    let Action::Emit(Event::RolloutEnded { result: RolloutResult::Aborted { slot, .. }, .. }) = action else {
+        return false;
+    };
+    slot.is_some_and(|slot| slot.index() == by)
 }
 
 const FINISHES: At = At::from_secs(2);

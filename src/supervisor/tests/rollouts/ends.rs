@@ -142,6 +142,44 @@ fn what_the_program_has_to_do_before_may_fail() {
     assert_eq!(cluster.did(), [Did::Ask(1), Did::Spawn(1, 5)]);
 }
 
+#[test]
+fn a_successor_that_no_longer_listens_does_not_take_over() {
+    let mut cluster = three();
+    cluster.feed(roll(usual())).listens(4).feed(closed(4)).did();
+    assert_eq!(cluster.rollouts(), [Told::Started(1)], "it may listen again in time");
+    cluster.wait();
+    let (slot, text) = aborted(&mut cluster);
+    assert!(slot == Some(0) && text.contains("no longer listens everywhere"), "{text}");
+    assert_eq!(cluster.did(), [Did::Ask(4)]);
+    assert_eq!((cluster.who()[0], cluster.shut()), ((0, 1, State::Ready), vec![]), "worker 1 serves on");
+}
+
+#[test]
+fn one_that_listens_again_in_time_does() {
+    let mut cluster = three();
+    cluster.feed(roll(usual())).listens(4).feed(closed(4)).listens(4).did();
+    cluster.wait();
+    assert_eq!(cluster.did(), [Did::Ask(1), Did::Spawn(1, 5)]);
+}
+
+#[test]
+fn nobody_need_listen_where_only_the_old_worker_does_since_the_address_is_gone() {
+    let mut cluster = ByHand::start_at(2, policy(1, Restart::Always), Forks::Work, 1);
+    cluster.listens(1).feed(Input::Listening(id(1), 1)).feed(Input::AddressRemoved(1));
+    cluster.feed(roll(usual())).listens(2).pass(SECOND);
+    assert!(cluster.did().contains(&Did::Ask(1)));
+}
+
+#[test]
+fn others_that_have_proved_themselves_in_the_same_turn_take_over() {
+    let mut cluster = three();
+    cluster.feed(roll(usual().surge(2)));
+    cluster.feed_at_once(&[Input::Listening(id(4), 0), Input::Listening(id(5), 0)]).feed(closed(4)).did();
+    cluster.wait();
+    assert_eq!(aborted(&mut cluster).0, Some(0));
+    assert_eq!(cluster.did(), [Did::Ask(2), Did::Ask(4)]);
+}
+
 // It is superseded, or stopped.
 
 #[test]
