@@ -68,6 +68,11 @@ impl Rollout {
         self
     }
 
+    /// As it is meant where there are fewer workers now than at the start.
+    pub(crate) fn for_workers(self, workers: usize) -> Self {
+        Self { canary: self.canary.min(workers), ..self }
+    }
+
     /// Everything that is wrong with it in a cluster of so many workers.
     pub(crate) fn problems(&self, workers: usize) -> Vec<String> {
         let mut problems = Vec::new();

@@ -101,7 +101,8 @@ impl Master {
     }
 
     pub(super) fn roll_by_signal(&mut self, now: Instant, signal: Signal) {
-        if let Err(error) = self.begin_rollout(now, self.reload.plan) {
+        let plan = self.reload.plan.for_workers(self.supervisor.rolled());
+        if let Err(error) = self.begin_rollout(now, plan) {
             log::warn!(target: TARGET, "{signal} ignored: {error:#}");
         }
     }

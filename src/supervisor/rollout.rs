@@ -51,11 +51,15 @@ impl Supervisor {
         if !matches!(self.course, Course::Running) {
             return Err(Error::new(Kind::Gone, "rollout: the cluster is stopping"));
         }
-        let workers = if self.settings.manual { self.posts.len() } else { self.target };
-        match plan.problems(workers).first() {
+        match plan.problems(self.rolled()).first() {
             Some(problem) => Err(Error::new(Kind::InvalidConfig, problem.clone())),
             None => Ok(()),
         }
+    }
+
+    /// How many slots a rollout may concern.
+    pub(crate) fn rolled(&self) -> usize {
+        if self.settings.manual { self.posts.len() } else { self.target }
     }
 
     /// All workers that there are now are replaced. One that is under way is superseded when its steps are over.
