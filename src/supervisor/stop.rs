@@ -140,15 +140,14 @@ impl Supervisor {
         if !matches!(self.course, Course::Running) || self.milestone != Milestone::Nobody || self.initial() == 0 {
             return false;
         }
-        let ends: Option<Vec<(Slot, String)>> = self.posts[..self.initial()]
-            .iter()
-            .enumerate()
-            .map(|(index, post)| match &post.first {
+        let posts = self.posts[..self.initial()].iter().enumerate();
+        // Nobody was ready yet, so whoever is settled was asked to leave, and says nothing of the others.
+        let ends =
+            posts.filter(|(_, post)| !matches!(post.first, First::Settled)).map(|(index, post)| match &post.first {
                 First::Failed(how) | First::Refused { how, .. } => Some((Slot::from_index(index), how.clone())),
                 First::Settled | First::Pending { .. } => None,
-            })
-            .collect();
-        let Some(ends) = ends else { return false };
+            });
+        let Some(ends) = ends.collect::<Option<Vec<_>>>().filter(|ends| !ends.is_empty()) else { return false };
         self.begin_stop(now, Shutdown::Now, None, Outcome::NeverReady(ends));
         true
     }

@@ -73,13 +73,14 @@ fn one_that_was_ready_is_enough_to_go_on() {
 }
 
 #[test]
-fn a_first_worker_that_left_as_asked_has_not_failed() {
-    for request in [Input::Drain(id(2)), Input::Leaving(id(2))] {
+fn a_first_worker_that_left_as_asked_says_nothing_of_the_others() {
+    for request in [Input::Drain(id(2)), Input::Leaving(id(2)), Input::Scale(1)] {
         let mut cluster = three();
-        cluster.feed(request).dies(2, exited(0)).dies(1, exited(1)).dies(3, exited(1));
-        assert_eq!(cluster.end(), None, "{request:?}");
-        cluster.pass(Duration::from_secs(1));
-        assert_eq!(cluster.living(), 2);
+        cluster.feed(Input::Drain(id(3))).dies(3, exited(0)).feed(request).dies(2, exited(0));
+        assert_eq!(cluster.end(), None, "{request:?}: worker 1 may still be ready");
+        cluster.dies(1, exited(1));
+        let error = error_of(&mut cluster);
+        assert!(error.contains("slot 0: exited with code 1") && !error.contains("slot 1"), "{request:?}: {error}");
     }
 }
 

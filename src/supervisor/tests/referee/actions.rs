@@ -191,7 +191,9 @@ impl Referee {
         let right = match (self.stop.as_ref().map(|stop| stop.why), outcome) {
             (Some(Why::Asked), Outcome::Stopped) => true,
             (Some(Why::GaveUp), Outcome::GaveUp(rule)) => *rule == self.settings.intensity,
-            (Some(Why::NeverReady), Outcome::NeverReady(ends)) => ends.len() == self.initial(),
+            (Some(Why::NeverReady), Outcome::NeverReady(ends)) => {
+                ends.iter().map(|(slot, _)| slot.index()).eq(self.never_ready())
+            }
             (None, Outcome::Retired(bad)) => {
                 let bad: Vec<usize> = bad.iter().map(|(slot, _)| slot.index()).collect();
                 bad == self.ended_badly()

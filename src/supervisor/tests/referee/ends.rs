@@ -120,12 +120,19 @@ impl Referee {
     }
 
     pub(super) fn stop_if_never_ready(&mut self, now: At) -> bool {
-        let initial = self.initial();
-        let failed = |first: First| matches!(first, First::Failed | First::Refused);
-        let never = initial > 0 && !self.ready_ever && self.slots[..initial].iter().all(|book| failed(book.first));
+        // Who was asked to leave says nothing of the others.
+        let asked = |book: &&super::Book| book.first == First::Settled;
+        let counted = self.slots[..self.initial()].iter().filter(|book| !asked(book)).count();
+        let never = counted > 0 && !self.ready_ever && self.never_ready().count() == counted;
         if never {
             self.stop_at(now, Shutdown::Now, Why::NeverReady, None);
         }
         never
+    }
+
+    /// The first slots whose start has failed.
+    pub(super) fn never_ready(&self) -> impl Iterator<Item = usize> {
+        let firsts = self.slots[..self.initial()].iter().enumerate();
+        firsts.filter(|(_, book)| matches!(book.first, First::Failed | First::Refused)).map(|(slot, _)| slot)
     }
 }
