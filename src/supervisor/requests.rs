@@ -27,7 +27,10 @@ impl Supervisor {
             ));
         };
         let id = self.take_id();
-        self.target = self.target.max(if self.settings.manual { 0 } else { index + 1 });
+        // One worker more is wanted, though the slots in between may be on their way out.
+        if !self.settings.manual && index >= self.target {
+            self.target += 1;
+        }
         let delay = self.posts[index].pace.remaining(now);
         self.schedule(now, index, id, delay);
         self.handle_timeout(now);

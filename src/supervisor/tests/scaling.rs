@@ -156,6 +156,7 @@ fn a_fork_is_one_worker_more() {
     cluster.feed(Input::Scale(2)).did();
     cluster.feed(Input::Fork);
     assert_eq!(cluster.did(), [Did::Spawn(4, 5)], "the others leave, and their slots are taken until they have");
+    assert_eq!(cluster.target(), 3, "which are not wanted again for that");
     cluster.dies(3, exited(0)).dies(4, exited(0));
     assert_eq!(cluster.did(), [], "and stay empty then");
 }

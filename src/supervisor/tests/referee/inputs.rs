@@ -122,7 +122,11 @@ impl Referee {
         let free = slots.find(|(_, book)| matches!(book.holds, Holds::Empty | Holds::Retired(_)));
         match (free, id) {
             (Some((slot, _)), Some(id)) => {
-                self.target = self.target.max(if manual { 0 } else { slot + 1 });
+                // One worker more is wanted, not one for each slot in between.
+                if !manual && slot >= self.target {
+                    self.target += 1;
+                    self.slots[slot].by_hand = true;
+                }
                 if !self.ids.insert(id) {
                     return Err(format!("fork() gave the id {id}, which was used before"));
                 }

@@ -63,6 +63,8 @@ struct Book {
     next: Next,
     /// Nobody follows the one that is there: the program, or the worker, has said so.
     dismissed: bool,
+    /// The program has forked here, beyond what is to be filled.
+    by_hand: bool,
     /// Newcomers were led past it, and are to come again.
     owed_stay: bool,
     first: First,
@@ -280,6 +282,7 @@ impl Book {
             holds: Holds::Empty,
             next: Next::Nobody,
             dismissed: false,
+            by_hand: false,
             owed_stay: false,
             first: First::Settled,
             deaths: Vec::new(),

@@ -22,7 +22,7 @@ impl Referee {
 
     fn vacate(&mut self, now: At, slot: usize) {
         let book = &mut self.slots[slot];
-        book.dismissed = true;
+        (book.dismissed, book.by_hand) = (true, false);
         match book.holds {
             Holds::Empty | Holds::Retired(_) => {}
             Holds::Due { announced, at, .. } => {

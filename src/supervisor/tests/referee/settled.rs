@@ -112,7 +112,9 @@ impl Referee {
             let wrong = match book.holds {
                 Holds::Empty => slot < self.target && !book.dismissed,
                 Holds::Retired(_) => false,
-                Holds::Due { .. } | Holds::Forking(_) | Holds::Live(_) => slot >= self.target && !book.dismissed,
+                Holds::Due { .. } | Holds::Forking(_) | Holds::Live(_) => {
+                    slot >= self.target && !book.dismissed && !book.by_hand
+                }
             };
             if wrong {
                 return Err(format!("slot {slot} is not as {} workers want it", self.target));
