@@ -135,7 +135,7 @@ impl Process {
     /// Notes the address. False if that is no news, or if it leaves anyway.
     pub(super) fn listens_at(&mut self, now: Instant, place: usize) -> bool {
         match self.phase {
-            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => {
+            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => {
                 let news = !self.listening.contains(&place);
                 if news {
                     self.change(now, |process| process.listening.push(place));
@@ -143,7 +143,7 @@ impl Process {
                 }
                 news
             }
-            Phase::Parting { .. } | Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
         }
     }
 

@@ -199,3 +199,15 @@ fn who_has_no_less_time_is_not() {
     cluster.steers(false).feed(Input::Drain(id(2))).pass(SECOND).feed(Input::Stop(Shutdown::Drain, None));
     assert_eq!(cluster.did(), [Did::Ask(2), Did::Ask(1)]);
 }
+
+#[test]
+fn one_that_only_parts_may_listen_at_one_more_address() {
+    let mut cluster = steered();
+    cluster.feed(Input::AddressAdded).events();
+    cluster.feed(Input::Drain(id(2))).feed(Input::Listening(id(2), 1));
+    let listens = |event: &Event| matches!(event, Event::Listening { worker, .. } if worker.id == id(2));
+    assert!(cluster.events().iter().any(listens), "it serves on for a second");
+    cluster.wait();
+    cluster.feed(Input::AddressAdded).feed(Input::Listening(id(2), 2));
+    assert!(!cluster.events().iter().any(listens), "it was asked to leave");
+}

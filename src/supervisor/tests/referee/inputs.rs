@@ -242,7 +242,8 @@ impl Referee {
         let Some(address) = self.addresses[address].clone() else { return };
         let when = self.settings.ready_when;
         let Some(life) = self.live(id) else { return };
-        if life.is_leaving() || life.listens.contains(&address) {
+        let parts = life.parting.is_some() && life.left.is_none() && life.killed.is_none();
+        if life.is_leaving() && !parts || life.listens.contains(&address) {
             return;
         }
         life.listens.push(address.clone());
