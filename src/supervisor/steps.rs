@@ -91,7 +91,7 @@ impl Supervisor {
         match (old, waiting) {
             (Some(index), _) if beside < surge && has_room => self.begin_succession(index),
             (Some(index), _) if without < max_unavailable => self.begin_renewal(now, index),
-            (None, Some(index)) => self.begin_start(index),
+            (None, Some(index)) if beside == 0 => self.begin_start(index),
             (Some(_) | None, _) => return false,
         }
         true

@@ -40,7 +40,8 @@ impl Referee {
             let renewal = under_way - beside < max_unavailable;
             return succession.then_some(Begin::Succession(slot)).or(renewal.then_some(Begin::Renewal(slot)));
         }
-        slots.find(waits).map(Begin::Early)
+        // It may be what the rollout brings that they wait for, so they come last.
+        slots.find(waits).filter(|_| beside == 0).map(Begin::Early)
     }
 
     /// What this says of the rollout; nothing if there is another reason for it.

@@ -240,6 +240,16 @@ fn slots_that_wait_out_a_back_off_are_tried_at_once_and_last() {
 }
 
 #[test]
+fn nor_are_they_tried_beside_others() {
+    let mut cluster = ready(2, patient(2));
+    cluster.dies(2, killed(9)).dies(3, exited(1)).did();
+    cluster.feed(roll(usual().surge(2)));
+    assert_eq!(cluster.did(), [Did::Spawn(0, 5)], "if they failed again, that would cost worker 1 its successor");
+    cluster.listens(5).wait();
+    assert_eq!(cluster.did(), [Did::Ask(1), Did::Spawn(1, 4)]);
+}
+
+#[test]
 fn one_that_is_not_restarted_stays_away() {
     let mut cluster = ready(2, policy(2, Restart::OnFailure));
     cluster.dies(2, exited(0)).feed(roll(usual())).listens(3).wait();
