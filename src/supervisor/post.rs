@@ -131,9 +131,10 @@ impl Post {
         self.live().is_some_and(|holder| !holder.accepts().iter().all(|place| successor.accepts().contains(place)))
     }
 
-    /// Its worker leaves, and nobody takes its place at once.
+    /// Its worker leaves, and nobody takes its doors: the slot is left, or the worker was asked to empty them.
     pub(super) fn is_leaving(&self) -> bool {
-        matches!(self.successor, Successor::Nobody) && self.live().is_some_and(Process::is_leaving)
+        let leaves = |process: &Process| process.is_asked() || process.is_leaving() && self.is_dismissed;
+        matches!(self.successor, Successor::Nobody) && self.live().is_some_and(leaves)
     }
 
     /// All of its processes.

@@ -48,11 +48,11 @@ impl Supervisor {
 
     /// The slot was left as asked. It is filled again if only this worker was not wanted, or if it is wanted again.
     fn left(&mut self, now: Instant, index: usize) {
-        self.give_up_doors(index, Surrender::Left);
-        if !self.posts[index].is_dismissed && matches!(self.course, Course::Running) {
-            let id = self.take_id();
-            self.schedule(now, index, id, self.posts[index].pace.remaining(now));
+        if self.posts[index].is_dismissed || !matches!(self.course, Course::Running) {
+            return self.give_up_doors(index, Surrender::Left);
         }
+        let id = self.take_id();
+        self.schedule(now, index, id, self.posts[index].pace.remaining(now));
     }
 
     /// What follows a worker that nobody asked to leave.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{At, Book, Holds, Next, Referee, Verdict};
+use super::{At, Book, Holds, Life, Next, Referee, Verdict};
 use crate::{config::ReadyWhen, id::WorkerId, supervisor::Surrender};
 
 /// Those of one slot that are not shut, by the place of the address.
@@ -188,9 +188,14 @@ impl Referee {
         self.lives.values().filter(|life| life.slot == slot).filter_map(|life| life.stayed).max()
     }
 
+    /// And nobody takes its doors: nobody follows, or it was told to empty them.
     fn leaves_since(&self, book: &Book) -> Option<At> {
+        let leaves = |life: &Life| {
+            let parts = life.parting.is_some() && life.left.is_none() && life.killed.is_none();
+            life.draining.filter(|_| book.dismissed || !parts)
+        };
         match book.holds {
-            Holds::Live(id) if book.next == Next::Nobody => self.lives.get(&id).and_then(|life| life.draining),
+            Holds::Live(id) if book.next == Next::Nobody => self.lives.get(&id).and_then(leaves),
             Holds::Live(_) | Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) => None,
         }
     }

@@ -29,10 +29,10 @@ impl Referee {
             if book.first == First::Pending {
                 book.first = First::Settled;
             }
-            self.doom(slot, Surrender::Left);
-            if !self.slots[slot].dismissed && self.stop.is_none() {
-                self.is_due(now, slot, None);
+            if self.slots[slot].dismissed || self.stop.is_some() {
+                return self.doom(slot, Surrender::Left);
             }
+            self.is_due(now, slot, None);
         } else if self.stop.is_none() {
             self.died(now, end);
         }

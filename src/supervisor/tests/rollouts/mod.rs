@@ -250,6 +250,16 @@ fn nor_are_they_tried_beside_others() {
 }
 
 #[test]
+fn who_crashes_while_newcomers_are_led_past_it_leaves_its_door_to_the_next_one() {
+    let mut cluster = three();
+    cluster.steers(true).feed(roll(usual().surge(0).max_unavailable(1))).did();
+    cluster.feed(closed(1)).dies(1, killed(11));
+    assert_eq!(cluster.did(), [Did::Spawn(0, 4)]);
+    cluster.listens(4).pass(SECOND);
+    assert_eq!(cluster.shut(), [], "queue and all");
+}
+
+#[test]
 fn one_that_is_not_restarted_stays_away() {
     let mut cluster = ready(2, policy(2, Restart::OnFailure));
     cluster.dies(2, exited(0)).feed(roll(usual())).listens(3).wait();
