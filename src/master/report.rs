@@ -21,7 +21,7 @@ pub(super) struct Report {
     /// From now on each worker that is ready is news: all that the start was to bring are there, or it brought none.
     all_ready: bool,
     stopping: Option<Instant>,
-    rolling: Option<Instant>,
+    rolling: Option<(RolloutId, Instant)>,
     /// The last rollout that was said to wait.
     waiting: Option<RolloutId>,
     /// Slots whose fork fails, and the last reason that was logged.
@@ -86,7 +86,7 @@ impl Report {
                 log::warn!(target: TARGET, "slot {slot}: the next worker starts in {delay:.1?} (delayed start number {deaths})");
             }
             Event::RolloutStarted(id) => {
-                self.rolling = Some(now);
+                self.rolling = Some((*id, now));
                 log::info!(target: TARGET, "rollout {id}: {} to be replaced", count(live, "worker"));
             }
             Event::RolloutEnded { id, result } => self.rolled(now, *id, result),
@@ -122,7 +122,8 @@ impl Report {
     }
 
     fn rolled(&mut self, now: Instant, id: RolloutId, result: &RolloutResult) {
-        let took = self.rolling.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let began = self.rolling.filter(|(began, _)| *began == id).map_or(now, |(_, at)| at);
+        let took = now.saturating_duration_since(began);
         match result {
             RolloutResult::Done => log::info!(target: TARGET, "rollout {id}: done after {took:.1?}"),
             RolloutResult::Superseded | RolloutResult::Stopped => log::info!(target: TARGET, "rollout {id}: {result}"),
