@@ -18,9 +18,9 @@ cases!("leaving":
     all_leave_one_by_one,
     its_time_begins_when_it_is_asked,
     sigterm_brings_the_successor_at_once,
+    sigterm_resets_nobody_while_the_successor_starts,
     sigterm_to_a_worker_that_is_not_restarted_leaves_the_slot,
     busy_workers_at_a_stop_refuse_newcomers_and_serve_who_waits,
-    a_busy_worker_at_a_stop_gives_up_the_port,
     a_stopped_process_at_a_stop_serves_who_waits,
 );
 
@@ -177,6 +177,27 @@ fn sigterm_brings_the_successor_at_once(bench: &Bench) {
     stop(run);
 }
 
+/// It takes its time, and whoever comes meanwhile is served by the one or the other.
+fn sigterm_resets_nobody_while_the_successor_starts(bench: &Bench) {
+    let mut run = bench.start("cluster signals listen=@:0 worker=released");
+    let at = run.ready();
+    run.tell("release late");
+    run.tell("workers");
+    run.fact("workers");
+    run.expect_once("exited with code 0");
+    run.signal_to(run.all("ready")[0].get("pid"), Signal::SIGTERM);
+    let trigger: SocketAddr = run.fact("late").rest().parse().unwrap();
+    let clients: Vec<Client> = (0..20).map(|_| bench.connect(at)).collect();
+    drop(bench.stream(trigger));
+    for mut client in clients {
+        assert!((1..=2).contains(&client.worker()));
+    }
+    run.fact_of("exit", 1);
+    bench.reaches(at, [2]);
+    assert_eq!((run.all("fork").len(), run.logged("gives up")), (2, 0));
+    stop(run);
+}
+
 fn sigterm_to_a_worker_that_is_not_restarted_leaves_the_slot(bench: &Bench) {
     let mut run = bench.start("cluster mode=run listen=@:0 workers=2 restart=on_failure");
     let at = run.ready();
@@ -210,20 +231,6 @@ fn busy_workers_at_a_stop_refuse_newcomers_and_serve_who_waits(bench: &Bench) {
         run.end_with(0);
         assert_eq!(run.logged("reset"), 0);
     }
-}
-
-/// The master shuts the door in the worker's place, as nobody waits there.
-fn a_busy_worker_at_a_stop_gives_up_the_port(bench: &Bench) {
-    let mut run = bench.start("cluster mode=run listen=@:0");
-    let at = run.ready();
-    let mut client = bench.client_of(at, 1);
-    run.signal(Signal::SIGTERM);
-    run.pass_until(|| listening_sockets(at).is_empty());
-    refused(at);
-    assert_eq!(client.worker(), 1);
-    drop(client);
-    run.end_with(0);
-    assert_eq!(run.logged("reset"), 0);
 }
 
 fn refused(at: SocketAddr) {

@@ -1,13 +1,15 @@
 //! What happens while a rollout is under way.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use nix::sys::signal::Signal;
 
 use super::{ended, is_done, leaves_for_a_successor, rolls, start, stop};
-use crate::harness::{Bench, Client, Run, cases};
+use crate::harness::{Bench, Client, Run, cases, listening_sockets};
 
 cases!("rollouts::midway":
+    it_begins_while_the_first_worker_starts,
+    the_first_worker_starts_later_than_its_successor,
     the_last_of_several_requests_wins,
     each_sighup_counts,
     a_stop_ends_it_while_the_successor_starts,
@@ -27,8 +29,44 @@ cases!("rollouts::midway":
     another_slot_crashes_and_is_new_already,
 );
 
-fn result(bench: &Bench, run: &mut Run, at: std::net::SocketAddr, id: u64) -> String {
+fn result(bench: &Bench, run: &mut Run, at: SocketAddr, id: u64) -> String {
     ended(bench, run, at, id).get("result")
+}
+
+/// The successor was forked before the slot had a socket. Whoever listens second gets the one that is there.
+fn it_begins_while_the_first_worker_starts(bench: &Bench) {
+    let mut run = bench.start("cluster signals listen=@:0 worker=late");
+    let first: SocketAddr = run.fact("late").rest().parse().unwrap();
+    run.tell("rollout settle=0");
+    let second: SocketAddr = run.fact("late").rest().parse().unwrap();
+    drop(bench.stream(first));
+    let at = run.fact_of("listening", 1).get("address");
+    let sockets = listening_sockets(at);
+    drop(bench.stream(second));
+    is_done(bench, &mut run, at, 1);
+    leaves_for_a_successor(&mut run, [1]);
+    bench.reaches(at, [2]);
+    assert_eq!((listening_sockets(at), run.logged("gives up")), (sockets, 0));
+    stop(run);
+}
+
+/// The successor is faster. Whom it succeeds opens no socket any more.
+fn the_first_worker_starts_later_than_its_successor(bench: &Bench) {
+    let mut run = bench.start("cluster signals listen=@:0 worker=late");
+    let first: SocketAddr = run.fact("late").rest().parse().unwrap();
+    run.tell("rollout settle=0");
+    drop(bench.stream(run.fact("late").rest().parse::<SocketAddr>().unwrap()));
+    let at = run.fact_of("listening", 2).get("address");
+    run.fact_of("ready", 2);
+    let sockets = listening_sockets(at);
+    run.expect("this worker is to leave");
+    run.expect("while it was to leave");
+    drop(bench.stream(first));
+    assert_eq!(run.fact_of("exit", 1).how(), "code 1, rollout");
+    is_done(bench, &mut run, at, 1);
+    bench.reaches(at, [2]);
+    assert_eq!((listening_sockets(at), run.logged("gives up")), (sockets, 0));
+    stop(run);
 }
 
 /// The one that had not begun at once, the one that had begun when its step is over.
@@ -156,7 +194,7 @@ fn a_worker_that_dies_before_its_successor_is_ready(bench: &Bench) {
     let at = run.ready();
     run.tell("release late");
     run.tell("rollout settle=0");
-    let trigger: std::net::SocketAddr = run.fact("late").rest().parse().unwrap();
+    let trigger: SocketAddr = run.fact("late").rest().parse().unwrap();
     run.expect_once("was killed by SIGKILL");
     run.tell("kill 1 9");
     run.fact_of("exit", 1);
@@ -268,7 +306,7 @@ fn the_program_asks_the_predecessor_to_leave(bench: &Bench) {
     slot_is_left(bench, run, at);
 }
 
-fn slot_is_left(bench: &Bench, mut run: Run, at: std::net::SocketAddr) {
+fn slot_is_left(bench: &Bench, mut run: Run, at: SocketAddr) {
     assert_eq!(run.known("exit", 3).how(), "code 0, rollout");
     assert_eq!(run.known("exit", 1).how(), "code 0, asked");
     // The other slot is next.
