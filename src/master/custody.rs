@@ -14,7 +14,7 @@ use crate::{
     config::{Balance, Bind},
     error::Result,
     id::Slot,
-    net::door,
+    net::door::{self, Offer},
     steering::{Doors, Steering},
     sys::owned::Owned,
 };
@@ -39,20 +39,25 @@ impl Custody {
     /// Checks the socket, opens it for connections and keeps it. `Some`: another one of this slot listens there, which is
     /// the slot's door, queue and all; the worker is to accept on that.
     ///
-    /// **Errors**: those of [`door::admit`]; nothing has changed.
+    /// **Errors**: those of [`door::examine`] and of opening it; nothing has changed.
     pub(super) fn admit(&mut self, bind: &Bind, slot: Slot, address: usize, door: Owned) -> Result<Option<&Owned>> {
-        let held = self.doors.get(&(slot, address)).filter(|held| door::listens(held));
-        if held.is_some_and(|held| !door::is_same(held, &door)) {
-            return Ok(self.doors.get(&(slot, address)));
-        }
-        self.steering.before_join(&self.doors, address);
-        let joined = door::admit(bind, &door, self.doors.get(&(slot, address)))?;
-        if let Some(at) = bind.ip().filter(|_| joined) {
-            self.steering.joined(&self.doors, slot, address, at, &door);
+        match door::examine(bind, &door, self.doors.get(&(slot, address)))? {
+            Offer::Second => return Ok(self.doors.get(&(slot, address))),
+            Offer::Fresh => self.join(bind, slot, address, &door)?,
+            Offer::Held => {}
         }
         self.doors.insert((slot, address), door);
         self.steering.after_join(&self.doors, address);
         Ok(None)
+    }
+
+    fn join(&mut self, bind: &Bind, slot: Slot, address: usize, door: &Owned) -> Result<()> {
+        self.steering.before_join(&self.doors, address);
+        door::open(bind, door)?;
+        if let Some(at) = bind.ip() {
+            self.steering.joined(&self.doors, slot, address, at, door);
+        }
+        Ok(())
     }
 
     /// Shuts the door for all who have it, the kernel included, and tells how many clients waited behind it; they are

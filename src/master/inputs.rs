@@ -153,8 +153,8 @@ impl Master {
         }
         let Some(socket) = descriptors.pop() else { return self.garbled(id, "a listen request without its socket") };
         if self.supervisor.is_asked(id) {
-            let reason = format!("listening on {}: this worker is to leave", bind.at);
-            return self.answer(id, &Frame::Refused { address: index, lost: false, reason });
+            // It is left as it is: to who accepts there it looks like one that was shut.
+            return self.answer(id, &Frame::Granted { address: index });
         }
         match self.custody.admit(bind, slot, address, Owned::new(socket)) {
             Ok(other) => {

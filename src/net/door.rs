@@ -48,12 +48,22 @@ pub(crate) fn bind(bind: &Bind, owner: u32) -> Result<Owned> {
     Ok(Owned::new(socket))
 }
 
-/// In the master: checks that the socket is what a worker should hand over, then opens it for connections. `held`: what
-/// the master has for the same slot and address; only that may listen already, in the hands of a replacement. True: it
-/// did not, and has joined the kernel's group now, as its last.
+/// In the master: what a worker hands over as its socket, which has passed the checks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Offer {
+    /// It does not listen yet.
+    Fresh,
+    /// The one that the master has for the same slot and address listens, in the hands of a replacement.
+    Held,
+    /// It does not listen, and the one that the master has does.
+    Second,
+}
+
+/// Which of these it is. `held`: what the master has for the same slot and address.
 ///
-/// **Errors**: it is another kind of socket, at another address, listening already, or without SO_REUSEPORT.
-pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Result<bool> {
+/// **Errors**: it is another kind of socket, at another address, without SO_REUSEPORT, or listens already and is not the
+/// one that the master has.
+pub(crate) fn examine(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Result<Offer> {
     let socket = SockRef::from(&door);
     let wrong = |what: &str| Error::new(Kind::InvalidConfig, format!("the socket for {} {what}", bind.at));
     let step = |source: io::Error| Error::system(format!("examining the socket for {}", bind.at), source);
@@ -71,9 +81,10 @@ pub(crate) fn admit(bind: &Bind, door: impl AsFd, held: Option<&Owned>) -> Resul
     // The last owner may have made it a blocking one, and that is shared by all duplicates.
     socket.set_nonblocking(true).map_err(step)?;
     match (socket.is_listener().map_err(step)?, held) {
-        (false, _) => open(bind, &door).map(|()| true),
-        (true, Some(held)) if is_same(held, &door) => Ok(false),
+        (true, Some(held)) if is_same(held, &door) => Ok(Offer::Held),
         (true, _) => Err(wrong("listens already")),
+        (false, Some(held)) if listens(held) => Ok(Offer::Second),
+        (false, _) => Ok(Offer::Fresh),
     }
 }
 
@@ -149,15 +160,21 @@ mod tests {
     fn strange_sockets_are_not_admitted() {
         let claim = claimed("127.0.0.1:0");
         let (mine, owner) = (claim.bind(), geteuid().as_raw());
-        let reason = |door: &dyn AsFdDyn| admit(mine, door.fd(), None).unwrap_err().to_string();
+        let reason = |door: &dyn AsFdDyn| examine(mine, door.fd(), None).unwrap_err().to_string();
         assert!(reason(&UdpSocket::bind("127.0.0.1:0").unwrap()).contains("not a stream socket"));
         assert!(reason(&TcpListener::bind("127.0.0.1:0").unwrap()).contains("is bound to 127.0.0.1:"));
         let door = super::bind(mine, owner).unwrap();
         SockRef::from(&door).set_reuse_port(false).unwrap();
         assert!(reason(&door).contains("without SO_REUSEPORT"));
         SockRef::from(&door).set_reuse_port(true).unwrap();
-        assert!(admit(mine, &door, None).unwrap());
-        assert!(!admit(mine, &door, Some(&door)).unwrap());
+        assert_eq!(examine(mine, &door, None).unwrap(), Offer::Fresh);
+        open(mine, &door).unwrap();
+        assert_eq!(examine(mine, &door, Some(&door)).unwrap(), Offer::Held);
+        let second = super::bind(mine, owner).unwrap();
+        assert_eq!(examine(mine, &second, Some(&door)).unwrap(), Offer::Second);
+        shut(&door).unwrap();
+        assert_eq!(examine(mine, &second, Some(&door)).unwrap(), Offer::Fresh);
+        open(mine, &door).unwrap();
         assert!(reason(&door).contains("listens already"));
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(reason(&file).contains("examining the socket"));
@@ -169,7 +186,7 @@ mod tests {
             let listen = Listen::from("127.0.0.1:0").nodelay(nodelay).backlog(backlog);
             let claim = claimed(listen);
             let door = super::bind(claim.bind(), geteuid().as_raw()).unwrap();
-            admit(claim.bind(), &door, None).unwrap();
+            open(claim.bind(), &door).unwrap();
             // The kernel queues one more than the backlog, then drops whoever knocks.
             let _queued: Vec<TcpStream> =
                 (0..=backlog).map(|_| TcpStream::connect(ip(claim.bind()).unwrap()).unwrap()).collect();
@@ -188,7 +205,7 @@ mod tests {
             let listen = Listen::from("127.0.0.1:0").defer_accept(Duration::from_secs(asked));
             let claim = claimed(listen);
             let door = super::bind(claim.bind(), geteuid().as_raw()).unwrap();
-            admit(claim.bind(), &door, None).unwrap();
+            open(claim.bind(), &door).unwrap();
             assert_eq!(deferral::deferral(&door).unwrap(), taken);
         }
     }
