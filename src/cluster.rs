@@ -86,7 +86,7 @@ impl Cluster {
     /// end along with it.
     ///
     /// A socket is kept for a replacement that starts at once. It is shut, and whoever waits in its queue is reset,
-    /// when the slot backs off or gets no further worker, and when it has had no worker that listens on it for 100 ms
+    /// when the slot backs off or gets no further worker, and when it has had no worker that listens on it for a second
     /// (one that hangs still listens). All of this is about addresses with a socket per worker; one that all workers
     /// share ([`Listen`]) is kept in either case.
     ///

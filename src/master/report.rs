@@ -180,7 +180,7 @@ impl Report {
         let because = match why {
             Surrender::BackOff => "its next worker starts later",
             Surrender::Left => "it gets no further worker",
-            Surrender::Unattended => "no worker has listened there for 100 ms",
+            Surrender::Unattended => "no worker has listened there for 1 s",
             Surrender::Removed => "its address was removed",
         };
         let clients = match waiting {

@@ -50,10 +50,10 @@ fn a_door_stays_open_while_its_worker_lives_and_listens() {
 }
 
 #[test]
-fn a_worker_that_closes_its_channel_and_goes_on_leaves_its_doors_for_100_ms() {
+fn a_worker_that_closes_its_channel_and_goes_on_leaves_its_doors_for_a_second() {
     let mut cluster = two(Restart::Always);
     cluster.feed(Input::ChannelClosed(id(2)));
-    assert_eq!(cluster.wait(), millis(100), "it is another program by now, perhaps");
+    assert_eq!(cluster.wait(), millis(1000), "it is another program by now, perhaps");
     assert_eq!(cluster.shut(), [(1, 0, Unattended)]);
     let mut cluster = two(Restart::Always);
     cluster.feed(Input::Drain(id(2))).feed(Input::ChannelClosed(id(2))).pass(millis(0));
@@ -61,9 +61,9 @@ fn a_worker_that_closes_its_channel_and_goes_on_leaves_its_doors_for_100_ms() {
 }
 
 #[test]
-fn a_worker_that_closes_its_listener_and_goes_on_leaves_it_for_100_ms() {
+fn a_worker_that_closes_its_listener_and_goes_on_leaves_it_for_a_second() {
     let mut cluster = two(Restart::Always);
-    cluster.feed(closed(2)).pass(millis(99));
+    cluster.feed(closed(2)).pass(millis(999));
     assert_eq!(cluster.shut(), []);
     assert_eq!(cluster.wait(), millis(1));
     assert_eq!(cluster.shut(), [(1, 0, Unattended)]);
@@ -74,9 +74,9 @@ fn a_worker_that_closes_its_listener_and_goes_on_leaves_it_for_100_ms() {
 #[test]
 fn a_worker_may_listen_again_and_so_may_one_whose_door_was_shut() {
     let mut cluster = two(Restart::Always);
-    cluster.feed(closed(2)).pass(millis(99)).listens(2).pass(HOUR);
+    cluster.feed(closed(2)).pass(millis(999)).listens(2).pass(HOUR);
     assert_eq!(cluster.shut(), []);
-    cluster.feed(closed(2)).pass(millis(100)).listens(2).pass(HOUR);
+    cluster.feed(closed(2)).pass(millis(1000)).listens(2).pass(HOUR);
     assert_eq!(cluster.shut(), [(1, 0, Unattended)]);
     cluster.feed(Input::Drain(id(2))).dies(2, exited(0));
     assert_eq!(cluster.shut(), [(1, 0, Left)]);
@@ -87,7 +87,7 @@ fn a_worker_may_listen_again_and_so_may_one_whose_door_was_shut() {
 #[test]
 fn a_replacement_takes_the_door() {
     let mut cluster = two(Restart::Always);
-    cluster.dies(2, killed(9)).pass(millis(99)).listens(3).pass(HOUR);
+    cluster.dies(2, killed(9)).pass(millis(999)).listens(3).pass(HOUR);
     assert_eq!(cluster.shut(), []);
     assert!(!cluster.waits());
     cluster.dies(3, killed(9)).listens(4).pass(HOUR);
@@ -95,9 +95,9 @@ fn a_replacement_takes_the_door() {
 }
 
 #[test]
-fn a_replacement_that_takes_more_than_100_ms_opens_a_new_one() {
+fn a_replacement_that_takes_more_than_a_second_opens_a_new_one() {
     let mut cluster = two(Restart::Always);
-    cluster.dies(2, killed(9)).pass(millis(99));
+    cluster.dies(2, killed(9)).pass(millis(999));
     assert_eq!(cluster.shut(), []);
     assert_eq!(cluster.wait(), millis(1));
     assert_eq!(cluster.shut(), [(1, 0, Unattended)]);
@@ -106,9 +106,9 @@ fn a_replacement_that_takes_more_than_100_ms_opens_a_new_one() {
 }
 
 #[test]
-fn the_100_ms_begin_with_the_close_or_the_end_whichever_comes_first() {
+fn the_second_begins_with_the_close_or_the_end_whichever_comes_first() {
     let mut cluster = two(Restart::Always);
-    cluster.feed(closed(2)).pass(millis(60)).dies(2, exited(1)).pass(millis(39));
+    cluster.feed(closed(2)).pass(millis(600)).dies(2, exited(1)).pass(millis(399));
     assert_eq!(cluster.shut(), []);
     cluster.pass(millis(1));
     assert_eq!(cluster.shut(), [(1, 0, Unattended)]);
@@ -117,7 +117,7 @@ fn the_100_ms_begin_with_the_close_or_the_end_whichever_comes_first() {
 #[test]
 fn every_address_has_its_own_door() {
     let mut cluster = two_at_two_addresses();
-    cluster.feed(Input::ListenerClosed(id(2), 1)).pass(millis(50)).dies(2, killed(9)).pass(millis(50));
+    cluster.feed(Input::ListenerClosed(id(2), 1)).pass(millis(500)).dies(2, killed(9)).pass(millis(500));
     assert_eq!(cluster.shut(), [(1, 1, Unattended)]);
     cluster.feed(Input::Listening(id(3), 0)).pass(HOUR);
     assert_eq!(cluster.shut(), []);
@@ -126,9 +126,9 @@ fn every_address_has_its_own_door() {
 #[test]
 fn only_who_accepts_on_a_door_can_leave_it() {
     let mut cluster = two(Restart::Always);
-    cluster.dies(2, killed(9)).pass(millis(50));
+    cluster.dies(2, killed(9)).pass(millis(500));
     cluster.feed(closed(3)).feed(Input::ListenerClosed(id(3), 7));
-    assert_eq!(cluster.wait(), millis(50), "the replacement, which has not taken it yet, changes nothing");
+    assert_eq!(cluster.wait(), millis(500), "the replacement, which has not taken it yet, changes nothing");
     assert_eq!(cluster.shut(), [(1, 0, Unattended)]);
     cluster.listens(3).feed(closed(2)).feed(closed(1)).pass(HOUR);
     assert_eq!(cluster.shut(), [(0, 0, Unattended)], "worker 1 has closed its own, worker 2 is gone");
@@ -169,13 +169,13 @@ fn a_refused_fork_shuts_the_door() {
 }
 
 #[test]
-fn a_fork_that_waits_for_threads_keeps_the_door_for_100_ms_and_no_longer() {
+fn a_fork_that_waits_for_threads_keeps_the_door_for_a_second_and_no_longer() {
     let mut cluster = two(Restart::Always);
-    cluster.forks(Forks::Fail(SpawnFailure::Threads)).dies(2, killed(9)).pass(millis(99));
+    cluster.forks(Forks::Fail(SpawnFailure::Threads)).dies(2, killed(9)).pass(millis(999));
     cluster.forks(Forks::Work).feed(Input::Online(id(1))).listens(3).pass(HOUR);
     assert_eq!(cluster.shut(), [], "any event is a reason to look again");
     cluster.forks(Forks::Fail(SpawnFailure::Threads)).dies(3, killed(9));
-    assert_eq!(cluster.wait(), millis(100));
+    assert_eq!(cluster.wait(), millis(1000));
     assert_eq!(cluster.shut(), [(1, 0, Unattended)]);
 }
 
@@ -237,11 +237,11 @@ fn a_worker_that_was_asked_may_open_another_in_the_turn_in_which_it_closes_one()
 }
 
 #[test]
-fn what_was_closed_before_the_request_keeps_its_100_ms() {
+fn what_was_closed_before_the_request_keeps_its_second() {
     let mut cluster = two(Restart::Always);
-    cluster.feed(closed(2)).pass(millis(40)).feed(Input::Drain(id(2))).feed(closed(2));
+    cluster.feed(closed(2)).pass(millis(400)).feed(Input::Drain(id(2))).feed(closed(2));
     assert_eq!(cluster.shut(), []);
-    assert_eq!(cluster.wait(), millis(60));
+    assert_eq!(cluster.wait(), millis(600));
     assert_eq!(cluster.shut(), [(1, 0, Left)]);
 }
 
@@ -301,13 +301,13 @@ fn a_worker_that_missed_its_deadline_and_ends_in_a_stop_leaves_no_door() {
 // The program forks.
 
 #[test]
-fn a_manual_slot_keeps_its_door_for_100_ms_after_its_workers_own_end() {
+fn a_manual_slot_keeps_its_door_for_a_second_after_its_workers_own_end() {
     let mut cluster = ByHand::start(manual(2));
     cluster.feed(Input::Fork).feed(Input::Fork).listens(1).listens(2);
-    cluster.dies(1, killed(9)).pass(millis(99)).feed(Input::Fork).listens(3).pass(HOUR);
+    cluster.dies(1, killed(9)).pass(millis(999)).feed(Input::Fork).listens(3).pass(HOUR);
     assert_eq!(cluster.shut(), [], "the program forked in time");
     cluster.dies(3, killed(9));
-    assert_eq!(cluster.wait(), millis(100));
+    assert_eq!(cluster.wait(), millis(1000));
     assert_eq!(cluster.shut(), [(0, 0, Unattended)]);
     cluster.feed(Input::Drain(id(2))).dies(2, exited(0));
     assert_eq!(cluster.shut(), [(1, 0, Left)], "whoever was asked leaves nothing");

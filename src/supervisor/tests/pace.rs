@@ -126,6 +126,8 @@ fn threads_cost_nothing_and_any_input_is_a_reason_to_look_again() {
         cluster.feed(input);
         assert!(cluster.did().contains(&Did::Spawn(1, 3)), "{input:?}");
     }
+    // Meanwhile the door of worker 1 is shut.
+    cluster.pass(Duration::from_secs(1)).did();
     for _ in 0..200 {
         assert_eq!(cluster.wait(), Duration::from_secs(1));
         assert_eq!(cluster.did(), [Did::Spawn(1, 3)]);

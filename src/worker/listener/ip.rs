@@ -20,7 +20,7 @@ use crate::pollable::pollable;
 /// once the answer is yes, nobody comes after the last of these accepts; the other way round a client may come in
 /// between, and is reset. Spurious readiness is normal; the first one comes right after registration.
 ///
-/// Dropping it closes the socket and tells the master. The socket itself stays with the master for up to 100 ms, in
+/// Dropping it closes the socket and tells the master. The socket itself stays with the master for up to a second, in
 /// case this worker is about to end and be replaced; clients that come to it meanwhile and find no replacement are
 /// reset. To stop accepting in order, drain ([`Worker::disconnect`](crate::Worker::disconnect)).
 ///
@@ -112,7 +112,7 @@ impl Listener {
     /// replacement, or shut if there is none, and `accept` on it then fails with `InvalidInput`.
     /// [`is_drained`](crate::Worker::is_drained) tells of either. It is non-blocking and must stay so, for the next
     /// worker has it too. The channel to the master stays open until the process ends, also if the `Worker` is dropped;
-    /// it does not survive an exec, and 100 ms after one the master shuts the socket.
+    /// it does not survive an exec, and a second after one the master shuts the socket.
     ///
     /// **Errors**: no descriptor is left for the duplicate that is kept for the drain; as [`accept`](Self::accept) in
     /// another process.

@@ -179,7 +179,7 @@ fn given_up_when_the_replacement_is_late(bench: &Bench) {
     run.expect_once("was killed by SIGKILL");
     busy.say("raise 9");
     let line = run.log("slot 0 gives up its socket");
-    assert!(line.contains("no worker has listened there for 100 ms"), "{line}");
+    assert!(line.contains("no worker has listened there for 1 s"), "{line}");
     waiting().closed();
     // It opens the socket anew that it has inherited.
     let at: SocketAddr = run.fact_of("listening", 2).get("address");
@@ -191,10 +191,7 @@ fn dropped_listener_of_a_live_worker(bench: &Bench) {
     let mut run = bench.start("cluster mode=run listen=@:0 workers=2 worker=drops_in_slot_1");
     let address = run.ready();
     let line = run.log("slot 1 gives up its socket");
-    assert!(
-        line.contains("INFO") && line.ends_with("no worker has listened there for 100 ms; nobody waited"),
-        "{line}"
-    );
+    assert!(line.contains("INFO") && line.ends_with("no worker has listened there for 1 s; nobody waited"), "{line}");
     for _ in 0..30 {
         assert_eq!(bench.ask(address, "who").split(' ').nth(1), Some("0"), "all go to the other worker");
     }
@@ -218,7 +215,7 @@ fn worker_that_becomes_another_program(bench: &Bench) {
     let address = run.ready();
     run.first("disconnect");
     let line = run.log("slot 0 gives up its socket");
-    assert!(line.contains("no worker has listened there for 100 ms"), "{line}");
+    assert!(line.contains("no worker has listened there for 1 s"), "{line}");
     assert!(TcpStream::connect(address).is_err(), "better refused than left waiting");
     stop(run);
 }
@@ -229,7 +226,7 @@ fn bare_socket_of_a_dropped_worker(bench: &Bench) {
     let address = run.ready();
     run.first("dropped");
     // Long enough for a socket to be given up.
-    run.pass(Duration::from_millis(150));
+    run.pass(Duration::from_millis(1200));
     bench.ask(address, "who");
     assert_eq!((run.all("disconnect").len(), run.logged("gives up")), (0, 0));
     stop(run);

@@ -169,6 +169,8 @@ fn sigterm_brings_the_successor_at_once(bench: &Bench) {
     run.expect_once("exited with code 0");
     run.signal_to(run.all("ready")[0].get("pid"), Signal::SIGTERM);
     run.fact_of("ready", 2);
+    // It accepts until it has the master's word.
+    run.log("worker 1 drains");
     bench.reaches(at, [2]);
     assert_eq!(client.worker(), 1);
     client.closed();

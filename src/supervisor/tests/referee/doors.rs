@@ -202,7 +202,7 @@ impl Referee {
 }
 
 /// How long a door is kept that nobody accepts on.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The place of the first address that is shared.
 const SHARED: usize = 2;

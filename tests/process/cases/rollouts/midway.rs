@@ -278,6 +278,7 @@ fn sigterm_to_the_successor(bench: &Bench) {
     run.expect("rollout 1: aborted: slot 0: its successor, worker 2, leaves before it was to take over");
     run.signal_to(pid, Signal::SIGTERM);
     assert_eq!(result(bench, &mut run, at, 1), "aborted");
+    run.known("exit", 2);
     bench.reaches(at, [1]);
     stop(run);
 }
