@@ -7,7 +7,7 @@
 //!
 //! Races: of several programs that start at once on one port exactly one wins, by the kernel's own arbitration (see
 //! [`Claim`]), of those that start on one path by a lock (see [`mod@file`]); a worker's descriptor is checked before it
-//! is believed (see [`door::admit`]).
+//! is believed (see [`door::examine`]).
 
 mod claim;
 pub(crate) mod door;
