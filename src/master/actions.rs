@@ -181,6 +181,10 @@ impl Master {
     fn ask(&mut self, now: Instant, id: WorkerId, within: Duration, leave: Leave) {
         let Some(child) = self.crew.get_mut(&id) else { return };
         if !child.seat().is_aware() {
+            // It may look in the next moment, and then wants to know what becomes of its sockets. What cannot be sent is
+            // told by the signal alone.
+            let _ = child.send(&Frame::Drain { within, leave }, &[]);
+            self.flush(id);
             return self.supervisor.handle_deaf(now, id);
         }
         child.within = Some(within);
@@ -211,7 +215,7 @@ impl Master {
         let Some(child) = self.crew.get(&id) else { return };
         self.report.signalled(id, child.pid(), why, child.within);
         if signal == Signal::TERM {
-            child.seat().term_asks(why == Why::Stuck);
+            child.seat().term_asks(matches!(why, Why::Stuck | Why::Deaf));
         }
         match child.signal(signal) {
             Ok(()) => {}
