@@ -33,7 +33,6 @@ use std::{
 };
 
 use nix::sys::stat::fstat;
-use socket2::SockRef;
 
 use self::{
     mirror::{Mirror, OrderUnknown},
@@ -43,6 +42,7 @@ use self::{
 use crate::{
     config::Balance,
     id::Slot,
+    net::door::listens,
     sys::{owned::Owned, steer},
 };
 
@@ -323,10 +323,6 @@ impl Group {
             (self.order, self.program) = (Some(Mirror::new()), None);
         }
     }
-}
-
-fn listens(door: &Owned) -> bool {
-    SockRef::from(door).is_listener().unwrap_or(false)
 }
 
 fn inode(door: &Owned) -> io::Result<u64> {

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 
 use nix::libc::{BPF_K, BPF_RET, sock_filter};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
 use crate::net::door;

@@ -58,7 +58,7 @@ impl Supervisor {
             return;
         }
         let former = self.posts[index].former.iter_mut();
-        let told = former.filter_map(|process| Some((process.worker.id, process.is_released(now)?)));
+        let told = former.filter_map(|process| Some((process.worker.id, process.release(now)?)));
         let told: Vec<_> = told.collect();
         for (id, within) in told {
             self.actions.push_back(Action::Ask { id, within, leave: Leave::HandOver });

@@ -125,10 +125,12 @@ impl Post {
         successor || self.is_ready()
     }
 
-    /// The worker that is there accepts where its successor does not.
-    pub(super) fn is_deserted(&self) -> bool {
-        let Successor::Live(successor) = &self.successor else { return false };
-        self.live().is_some_and(|holder| !holder.accepts().iter().all(|place| successor.accepts().contains(place)))
+    /// The successor that does not accept everywhere where the worker does that is there.
+    pub(super) fn deserter(&self) -> Option<WorkerId> {
+        let Successor::Live(successor) = &self.successor else { return None };
+        let takes = |place: &usize| successor.accepts().contains(place);
+        let is_deserted = self.live().is_some_and(|holder| !holder.accepts().iter().all(takes));
+        is_deserted.then_some(successor.worker.id)
     }
 
     /// Its worker leaves, and nobody takes its doors: the slot is left, or the worker was asked to empty them.

@@ -215,7 +215,7 @@ impl Process {
     }
 
     /// It may stop accepting; how much time it has, if that is news to it.
-    pub(super) fn is_released(&mut self, now: Instant) -> Option<Duration> {
+    pub(super) fn release(&mut self, now: Instant) -> Option<Duration> {
         let Phase::Asked { deadline } = self.phase else { return None };
         mem::take(&mut self.awaits_word).then(|| deadline.saturating_duration_since(now))
     }

@@ -103,8 +103,8 @@ impl Supervisor {
         let mut deserted = None;
         for step in mem::take(&mut running.steps) {
             if self.proved_at(&step, running.plan.settle).is_some_and(|at| at <= now) {
-                if step.how == How::Succession && self.posts[step.index].is_deserted() {
-                    deserted.get_or_insert(step.index);
+                if let (How::Succession, Some(id)) = (step.how, self.posts[step.index].deserter()) {
+                    deserted.get_or_insert((step.index, id));
                     running.steps.push(step);
                     continue;
                 }
@@ -117,8 +117,12 @@ impl Supervisor {
             }
         }
         self.rollouts.running = Some(running);
-        if let Some(index) = deserted {
-            self.abort(now, index, "its new worker no longer listens everywhere; see what it logged".to_owned());
+        if let Some((index, id)) = deserted {
+            self.abort(
+                now,
+                index,
+                format!("worker {id}, its successor, no longer listens everywhere; see what it logged"),
+            );
         }
     }
 
