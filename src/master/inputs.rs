@@ -121,6 +121,8 @@ impl Master {
             }
             Frame::Opened { address } => self.opened(now, id, address),
             Frame::Retires => self.supervisor.handle_retires(now, id),
+            // Nothing is lent yet.
+            Frame::Returned { .. } => {}
             Frame::Closed { address } => self.supervisor.handle_closed(now, id, usize::from(address)),
             Frame::Message { purpose, bytes } => self.hear_message(now, id, purpose, bytes, descriptors, announced),
             Frame::Batch(messages) => self.hear_messages(now, id, messages),
@@ -129,7 +131,10 @@ impl Master {
             | Frame::Drain { .. }
             | Frame::ReopenLogs
             | Frame::AddressAdded { .. }
-            | Frame::AddressRemoved { .. } => {
+            | Frame::AddressRemoved { .. }
+            | Frame::Look
+            | Frame::Lend { .. }
+            | Frame::TakeBack { .. } => {
                 self.garbled(id, "a statement that only a master makes");
             }
         }

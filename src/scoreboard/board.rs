@@ -10,7 +10,10 @@ use super::{
     DoorStats, Totals, WorkerStats, now,
     table::{Counts, DOOR_ACCEPTED, Holder, Table},
 };
-use crate::{event::Address, id::Slot};
+use crate::{
+    event::{Address, Cause, ExitStatus},
+    id::Slot,
+};
 
 /// What the workers are doing and have done, from [`Master::scoreboard`](crate::Master::scoreboard).
 ///
@@ -100,6 +103,10 @@ impl Scoreboard {
             ended.entry(slot).or_default().add_ended(&self.table.counts(seat));
         }
         self.table.clear(seat);
+    }
+
+    pub(super) fn add_end(&self, slot: Slot, status: ExitStatus, cause: Cause) {
+        self.ended().entry(slot).or_default().ends.count(status, cause);
     }
 
     pub(super) fn add_reset(&self, slot: Slot, clients: u64) {

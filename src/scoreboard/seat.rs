@@ -13,12 +13,13 @@ use super::{
     closes::Reason,
     now,
     table::{
-        ACCEPTED, BUSY_SINCE, CLOSED, CLOSES, DOOR_ACCEPTED, FLAGS, FRAMES, FULL, Holder, REQUESTS, TURNS, Table, USER,
-        listens_bit,
+        ACCEPTED, ADOPTED, BORROWED_LOOKS, BUSY_SINCE, CLOSED, CLOSES, DOOR_ACCEPTED, FLAGS, FRAMES, FULL, Holder,
+        NO_ROOM, PAUSED, REQUESTS, TURNS, Table, UNTOLD, USER, listens_bit, looks,
     },
+    watch::{self, Wake},
 };
 use crate::{
-    event::Address,
+    event::{Address, Cause, ExitStatus},
     id::{Slot, WorkerId},
     sys::signal::{DRAIN_AWARE, DRAINING, TERM_ASKS},
 };
@@ -27,6 +28,7 @@ use crate::{
 pub(crate) struct Seats {
     board: Scoreboard,
     free: Vec<usize>,
+    wake: Wake,
 }
 
 impl Seats {
@@ -34,20 +36,25 @@ impl Seats {
     pub(crate) fn new(slots: usize, processes: usize, addresses: &[Address]) -> io::Result<Self> {
         let board = Scoreboard::new(Table::new(slots, processes, addresses.len().max(ADDRESSES))?, addresses);
         // The lowest first, so that few pages are ever touched.
-        Ok(Self { board, free: (0..processes).rev().collect() })
+        Ok(Self { board, free: (0..processes).rev().collect(), wake: watch::wake()? })
     }
 
     /// A seat with all words 0 for a process that is about to be forked; `None` if all are taken.
     pub(crate) fn take(&mut self, slot: Slot, id: WorkerId) -> Option<Seat> {
         let index = self.free.pop()?;
         self.board.table().seat_down(index, slot, id);
-        Some(Seat { table: Arc::clone(self.board.table()), index, slot })
+        Some(Seat { table: Arc::clone(self.board.table()), index, slot, wake: Some(Arc::clone(&self.wake)) })
     }
 
     /// The seat's process is gone, or never was: what it counted goes to its slot.
     pub(crate) fn give_back(&mut self, seat: Seat) {
         self.board.settle(seat.slot, seat.index);
         self.free.push(seat.index);
+    }
+
+    /// A process of this slot has ended so.
+    pub(crate) fn add_end(&self, slot: Slot, status: ExitStatus, cause: Cause) {
+        self.board.add_end(slot, status, cause);
     }
 
     /// So many clients waited at a door of this slot when it was given up.
@@ -72,6 +79,14 @@ impl Seats {
     pub(crate) fn scoreboard(&self) -> Scoreboard {
         self.board.clone()
     }
+
+    pub(super) fn table(&self) -> &Table {
+        self.board.table()
+    }
+
+    pub(super) fn wake(&self) -> &Wake {
+        &self.wake
+    }
 }
 
 /// One process's page.
@@ -79,6 +94,8 @@ pub(crate) struct Seat {
     table: Arc<Table>,
     index: usize,
     slot: Slot,
+    /// `None`: nobody watches.
+    wake: Option<Wake>,
 }
 
 impl Seat {
@@ -87,14 +104,14 @@ impl Seat {
         let table = Arc::new(Table::new(slot.index() + 1, 1, addresses)?);
         table.lend();
         table.seat_down(0, slot, id);
-        let seat = Self { table, index: 0, slot };
+        let seat = Self { table, index: 0, slot, wake: None };
         seat.has_pid(std::process::id());
         Ok(seat)
     }
 
     /// The same page, for the other side of the fork.
     pub(crate) fn share(&self) -> Seat {
-        Seat { table: Arc::clone(&self.table), index: self.index, slot: self.slot }
+        Seat { table: Arc::clone(&self.table), index: self.index, slot: self.slot, wake: self.wake.clone() }
     }
 
     /// The process is there; said by the master, whose number counts.
@@ -162,6 +179,9 @@ impl Seat {
         let now = now();
         self.word(BUSY_SINCE).store(now, Ordering::Relaxed);
         self.word(TURNS).fetch_add(1, Ordering::Relaxed);
+        if self.table.doze().load(Ordering::Relaxed) != 0 {
+            self.wake_watch();
+        }
         now
     }
 
@@ -186,6 +206,36 @@ impl Seat {
         self.accepted();
     }
 
+    /// As `accepted_at`, at the door of another slot. Panics like a slice if there is no such slot.
+    pub(crate) fn adopted_at(&self, slot: Slot, address: u16) {
+        self.table.door(slot, address.into())[DOOR_ACCEPTED].fetch_add(1, Ordering::Relaxed);
+        self.word(ADOPTED).fetch_add(1, Ordering::Relaxed);
+        self.accepted();
+    }
+
+    /// There is a door of this slot.
+    pub(crate) fn knows(&self, slot: Slot) -> bool {
+        self.table.has_slot(slot)
+    }
+
+    /// The worker has looked into the queue of its own door there: somebody was accepted, or nobody waited. One of
+    /// several threads that look at once may count for all.
+    pub(crate) fn looked(&self, address: u16) {
+        let looks = self.word(looks(address.into()));
+        looks.store(looks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// The program accepts there by itself from now on.
+    pub(crate) fn looks_untold(&self, address: u16) {
+        self.word(looks(address.into())).store(UNTOLD, Ordering::Relaxed);
+    }
+
+    /// As `looked`, into the queues of all other slots' doors that were lent to it.
+    pub(crate) fn swept(&self) {
+        let looks = self.word(BORROWED_LOOKS);
+        looks.store(looks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
     pub(super) fn accepted(&self) {
         self.word(ACCEPTED).fetch_add(1, Ordering::Relaxed);
     }
@@ -202,7 +252,22 @@ impl Seat {
 
     /// Whether the worker has as many connections as it may, and so accepts nobody.
     pub(crate) fn set_full(&self, full: bool) {
-        self.word(FULL).store(full.into(), Ordering::Relaxed);
+        self.set_no_room(FULL, full);
+    }
+
+    /// Whether it accepts nobody for want of descriptors or memory.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.set_no_room(PAUSED, paused);
+    }
+
+    fn set_no_room(&self, why: u64, on: bool) {
+        let word = self.word(NO_ROOM);
+        let is_on = word.load(Ordering::Relaxed) & why != 0;
+        if on && !is_on {
+            word.fetch_or(why, Ordering::Relaxed);
+        } else if is_on && !on {
+            word.fetch_and(!why, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn requests(&self, count: u64) {
@@ -217,6 +282,14 @@ impl Seat {
         self.table.read(self.index).map(|(holder, _)| holder)
     }
 
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(super) fn wake(&self) -> Option<&Wake> {
+        self.wake.as_ref()
+    }
+
     fn listens(&self, address: u16) -> &AtomicU64 {
         self.table.listens(self.index, address.into())
     }
@@ -225,7 +298,7 @@ impl Seat {
         self.table.door(self.slot, address.into())
     }
 
-    fn word(&self, word: usize) -> &AtomicU64 {
+    pub(super) fn word(&self, word: usize) -> &AtomicU64 {
         &self.table.seat(self.index)[word]
     }
 }

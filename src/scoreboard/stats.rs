@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Closes, USER_CELLS,
+    Closes, Ends, USER_CELLS,
     table::{Counts, Holder},
 };
 use crate::{
@@ -38,10 +38,15 @@ pub struct WorkerStats {
     pub draining: bool,
     /// It accepts nobody at present, as it has [as many connections as it may](crate::Serve::max_connections).
     pub full: bool,
+    /// It accepts nobody at present for want of descriptors or memory, see
+    /// [`Listener::accept`](crate::Listener::accept).
+    pub paused: bool,
     /// Turns of its loop.
     pub turns: u64,
     /// Connections that it accepted.
     pub accepted: u64,
+    /// Those of them that waited for another worker, which did not accept them.
+    pub adopted: u64,
     /// Those of them that have ended, see [`Row::closed`](crate::Row::closed).
     pub closed: u64,
     /// Those of them that ended in [`Worker::serve`](crate::Worker::serve), by reason.
@@ -56,9 +61,25 @@ impl WorkerStats {
     /// `now`: the monotonic clock.
     pub(super) fn new(holder: Holder, counts: &Counts, now: u64) -> Self {
         let Holder { slot, id, pid } = holder;
-        let Counts { draining, full, busy_since, turns, accepted, closed, closes, requests, user } = *counts;
+        let Counts { draining, full, paused, busy_since, turns, accepted, adopted, closed, closes, requests, user } =
+            *counts;
         let busy_for = (busy_since != 0).then(|| Duration::from_nanos(now.saturating_sub(busy_since)));
-        Self { slot, id, pid, busy_for, draining, full, turns, accepted, closed, closes, requests, user }
+        Self {
+            slot,
+            id,
+            pid,
+            busy_for,
+            draining,
+            full,
+            paused,
+            turns,
+            accepted,
+            adopted,
+            closed,
+            closes,
+            requests,
+            user,
+        }
     }
 
     /// Connections that are open now: `accepted` without `closed`.
@@ -84,8 +105,13 @@ impl WorkerStats {
 pub struct Totals {
     /// Worker processes that were forked.
     pub processes: u64,
+    /// Those of them that have ended, by the way in which they did.
+    pub ends: Ends,
     /// Connections that were accepted.
     pub accepted: u64,
+    /// Those of them that waited for a worker of another slot, which did not accept them; they count for the slot that
+    /// did.
+    pub adopted: u64,
     /// Those of them that have ended, see [`Row::closed`](crate::Row::closed).
     pub closed: u64,
     /// Those of them that ended in [`Worker::serve`](crate::Worker::serve), by reason.
@@ -109,9 +135,8 @@ impl Totals {
 
     /// One process more, and what it has counted.
     pub(super) fn add_process(&mut self, counts: &Counts) {
-        let Counts { draining: _, full: _, busy_since: _, turns: _, accepted, closed, closes, requests, user } =
-            *counts;
-        self.add(&Totals { processes: 1, accepted, closed, closes, requests, user, ..Totals::default() });
+        let Counts { accepted, adopted, closed, closes, requests, user, .. } = *counts;
+        self.add(&Totals { processes: 1, accepted, adopted, closed, closes, requests, user, ..Totals::default() });
     }
 
     /// As `add_process`; it has ended.
@@ -121,11 +146,13 @@ impl Totals {
     }
 
     pub(super) fn add(&mut self, other: &Totals) {
-        let Totals { processes, accepted, closed, closes, abandoned, reset, requests, user } = *other;
+        let Totals { processes, ends, accepted, adopted, closed, closes, abandoned, reset, requests, user } = *other;
         self.closes = self.closes.plus(closes);
+        self.ends = self.ends.plus(ends);
         let sums = [
             (&mut self.processes, processes),
             (&mut self.accepted, accepted),
+            (&mut self.adopted, adopted),
             (&mut self.closed, closed),
             (&mut self.abandoned, abandoned),
             (&mut self.reset, reset),
@@ -153,7 +180,8 @@ pub struct DoorStats {
     pub slot: Slot,
     /// Where.
     pub address: Address,
-    /// Connections that a [`Listener`](crate::Listener) of this slot accepted there.
+    /// Connections that waited there for this slot and were accepted by a [`Listener`](crate::Listener): of its own, or
+    /// of another slot that has [adopted](Totals::adopted) them.
     pub accepted: u64,
     /// A worker of this slot listens there.
     pub ready: bool,
@@ -171,6 +199,7 @@ mod tests {
             busy_since: 5,
             turns: 4,
             accepted: 10,
+            adopted: 2,
             closed: 7,
             closes,
             requests: 30,
@@ -186,6 +215,7 @@ mod tests {
         assert_eq!((totals.open(), totals.abandoned), (3, 0));
         totals.add_ended(&counts());
         assert_eq!((totals.processes, totals.accepted, totals.closed, totals.requests), (2, 20, 14, 60));
+        assert_eq!(totals.adopted, 4);
         assert_eq!(totals.closes, Closes { by_service: 4, shed: 2, ..Closes::default() });
         assert_eq!((totals.open(), totals.abandoned, totals.user), (3, 3, [2; 8]));
     }

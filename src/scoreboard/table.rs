@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | as many as needed | the roster: per seat who has it | the master |
 //! | one per seat | the seat | its worker; the first line also by the master |
-//! | as many as needed | the doors: per address and slot a line | the workers |
+//! | as many as needed | whether the watch dozes; the doors: per address and slot a line | the master and the workers; the workers |
 //!
 //! Pages that are never used are never touched, reading included, so they cost address space only.
 
@@ -49,10 +49,12 @@ pub(super) struct Holder {
 pub(super) struct Counts {
     pub(super) draining: bool,
     pub(super) full: bool,
+    pub(super) paused: bool,
     /// 0 while it waits.
     pub(super) busy_since: u64,
     pub(super) turns: u64,
     pub(super) accepted: u64,
+    pub(super) adopted: u64,
     pub(super) closed: u64,
     pub(super) closes: Closes,
     pub(super) requests: u64,
@@ -65,12 +67,16 @@ impl Table {
         let page_words = mapping::page_words()?;
         let seats = (processes * HOLDER_WORDS).div_ceil(page_words);
         let doors = seats + processes;
-        let pages = doors + (slots * addresses * DOOR_WORDS).div_ceil(page_words);
+        let pages = doors + (FIRST_DOOR + slots * addresses * DOOR_WORDS).div_ceil(page_words);
         Ok(Self { mapping: Mapping::new(pages)?, seats, doors, pages, slots, addresses })
     }
 
     pub(super) fn seats(&self) -> usize {
         self.doors - self.seats
+    }
+
+    pub(super) fn has_slot(&self, slot: Slot) -> bool {
+        slot.index() < self.slots
     }
 
     /// How many there is room for.
@@ -86,7 +92,12 @@ impl Table {
     pub(super) fn door(&self, slot: Slot, address: usize) -> &[AtomicU64] {
         // Those of one address together: an address that nobody listens at costs no memory.
         let line = address * self.slots + slot.index();
-        &self.mapping.pages(self.doors..self.pages)[line * DOOR_WORDS..][..DOOR_WORDS]
+        &self.mapping.pages(self.doors..self.pages)[FIRST_DOOR + line * DOOR_WORDS..][..DOOR_WORDS]
+    }
+
+    /// 0 while the watch is awake.
+    pub(super) fn doze(&self) -> &AtomicU64 {
+        &self.mapping.pages(self.doors..self.doors + 1)[DOZE]
     }
 
     /// Gives the seat to a process that is about to be forked.
@@ -107,8 +118,8 @@ impl Table {
         fence(Ordering::Release);
         words[PID].store(0, Ordering::Relaxed);
         let seat = self.seat(index);
-        let used = seat[..SEAT_WORDS].iter().chain(&seat[LISTENS..][..self.addresses.div_ceil(64)]);
-        used.for_each(|word| word.store(0, Ordering::Relaxed));
+        let used = &seat[..LISTENS + self.addresses.div_ceil(64)];
+        used.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     /// A process of this slot listens there.
@@ -136,10 +147,12 @@ impl Table {
         let load = |word: usize| words[word].load(Ordering::Relaxed);
         Counts {
             draining: load(FLAGS) & DRAINING != 0,
-            full: load(FULL) != 0,
+            full: load(NO_ROOM) & FULL != 0,
+            paused: load(NO_ROOM) & PAUSED != 0,
             busy_since: load(BUSY_SINCE),
             turns: load(TURNS),
             accepted: load(ACCEPTED),
+            adopted: load(ADOPTED),
             closed: load(CLOSED),
             closes: Closes::from_words(std::array::from_fn(|reason| load(CLOSES + reason))),
             requests: load(REQUESTS),
@@ -199,21 +212,43 @@ pub(super) const TURNS: usize = 17;
 pub(super) const ACCEPTED: usize = 18;
 pub(super) const CLOSED: usize = 19;
 pub(super) const REQUESTS: usize = 20;
-/// 1 while the worker accepts nobody, as it has as many connections as it may.
-pub(super) const FULL: usize = 21;
+/// Why the worker accepts nobody: the bits below.
+pub(super) const NO_ROOM: usize = 21;
 /// Of those in `CLOSED`, by reason.
 pub(super) const CLOSES: usize = 22;
+/// Looks into the queues of other slots' doors.
+pub(super) const BORROWED_LOOKS: usize = 30;
+/// Of those in `ACCEPTED`, from such doors.
+pub(super) const ADOPTED: usize = 31;
 pub(super) const USER: usize = 32;
-const SEAT_WORDS: usize = USER + USER_CELLS;
-const _: () = assert!(CLOSES + REASONS <= USER);
+const _: () = assert!(CLOSES + REASONS <= BORROWED_LOOKS);
+
+/// It has as many connections as it may.
+pub(super) const FULL: u64 = 1;
+/// It has no descriptor or no memory for one more.
+pub(super) const PAUSED: u64 = 2;
+
+/// Looks into the queues of the slot's own doors, a word per address; beyond 64 of them several share one.
+const LOOKS: usize = 64;
+const LOOKS_WORDS: usize = 64;
+/// In place of looks that nobody counts.
+pub(super) const UNTOLD: u64 = u64::MAX;
+const _: () = assert!(USER + USER_CELLS <= LOOKS);
+
+pub(super) fn looks(address: usize) -> usize {
+    LOOKS + address % LOOKS_WORDS
+}
 
 /// A bit per address at which the worker listens, from here to the end of the page at most.
-const LISTENS: usize = 64;
-const _: () = assert!(SEAT_WORDS <= LISTENS);
+const LISTENS: usize = LOOKS + LOOKS_WORDS;
 
 pub(super) fn listens_bit(address: usize) -> u64 {
     1 << (address % 64)
 }
+
+/// In front of the doors, apart by two cache lines: every worker reads it in every turn.
+const DOZE: usize = 0;
+const FIRST_DOOR: usize = 16;
 
 /// A door: one cache line. Word 2 is kept for the connections that the kernel was told to put there.
 const DOOR_WORDS: usize = 8;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::*;
+use super::{watch::Pulse, *};
 use crate::{
     event::Address,
     id::{Slot, WorkerId},
@@ -64,6 +64,11 @@ fn a_new_process_finds_nothing_of_the_old_one() {
     seat.add_frame();
     seat.busy();
     seat.set_full(true);
+    seat.set_paused(true);
+    seat.adopted_at(slot(0), 0);
+    seat.looked(0);
+    seat.looked(63);
+    seat.swept();
     seat.closed_because(Reason::Failed, 1);
     Row::new(seat.share()).user(0).store(1, Ordering::Relaxed);
     assert!(seats.take(slot(0), id(2)).is_none(), "all seats are taken");
@@ -73,7 +78,8 @@ fn a_new_process_finds_nothing_of_the_old_one() {
     assert_eq!(seat.frames_sent(), 0);
     let [worker] = seats.scoreboard().workers()[..] else { panic!("one worker") };
     assert_eq!((worker.id, worker.turns, worker.busy_for, worker.user), (id(2), 0, None, [0; 8]));
-    assert_eq!((worker.full, worker.closes), (false, Closes::default()));
+    assert_eq!((worker.full, worker.paused, worker.closes), (false, false, Closes::default()));
+    assert_eq!((seat.pulse(), seat.looks(0), seat.looks(63)), (Pulse::default(), Some(0), Some(0)));
 }
 
 #[test]
@@ -122,13 +128,93 @@ fn reasons_are_counted_as_closed_and_across_restarts() {
 }
 
 #[test]
-fn a_full_worker_is_seen_until_it_is_not() {
+fn a_worker_without_room_is_seen_until_it_has_some() {
     let mut seats = Seats::new(1, 1, &[]).unwrap();
     let seat = sit(&mut seats, 0, 1);
-    for full in [false, true, false] {
+    for (full, paused) in [(false, false), (true, false), (true, true), (true, true), (false, true), (false, false)] {
         seat.set_full(full);
-        assert_eq!(seats.scoreboard().workers()[0].full, full);
+        seat.set_paused(paused);
+        let worker = seats.scoreboard().workers()[0];
+        assert_eq!((worker.full, worker.paused), (full, paused));
+        assert_eq!((seat.pulse().full, seat.pulse().paused), (full, paused));
     }
+}
+
+/// It counts for the worker that has accepted it, and for the door where it waited.
+#[test]
+fn an_adopted_connection_counts_at_the_door_of_the_other_slot() {
+    let mut seats = Seats::new(2, 2, &[address("a"), address("b")]).unwrap();
+    let [adopter, _owner] = [sit(&mut seats, 0, 1), sit(&mut seats, 1, 2)];
+    assert!(adopter.knows(slot(1)) && !adopter.knows(slot(2)));
+    adopter.accepted_at(1);
+    adopter.adopted_at(slot(1), 1);
+    let board = seats.scoreboard();
+    let workers: Vec<_> = board.workers().iter().map(|worker| (worker.accepted, worker.adopted)).collect();
+    assert_eq!(workers, [(2, 1), (0, 0)]);
+    let doors: Vec<_> = board.doors().iter().map(|door| (door.slot, door.accepted)).collect();
+    assert_eq!(doors, [(slot(0), 0), (slot(0), 1), (slot(1), 0), (slot(1), 1)]);
+    seats.give_back(adopter);
+    assert_eq!((board.total().accepted, board.total().adopted), (2, 1));
+}
+
+#[test]
+fn a_pulse_is_what_the_worker_says() {
+    let mut seats = Seats::new(1, 1, &[]).unwrap();
+    let seat = sit(&mut seats, 0, 1);
+    let row = Row::new(seat.share());
+    assert_eq!(seat.pulse(), Pulse::default());
+    let since = seat.busy();
+    (0..3).for_each(|_| row.accepted());
+    row.closed();
+    row.requests(7);
+    seat.swept();
+    let pulse = Pulse {
+        turns: 1,
+        busy_since: since,
+        open: 2,
+        accepted: 3,
+        requests: 7,
+        borrowed_looks: 1,
+        full: false,
+        paused: false,
+    };
+    assert_eq!(seat.pulse(), pulse);
+    seat.idle();
+    assert_eq!(seat.pulse(), Pulse { busy_since: 0, ..pulse });
+}
+
+#[test]
+fn looks_count_for_their_address() {
+    let mut seats = Seats::new(1, 1, &[]).unwrap();
+    let seat = sit(&mut seats, 0, 1);
+    for (address, times) in [(0, 2), (1, 0), (63, 5)] {
+        (0..times).for_each(|_| seat.looked(address));
+    }
+    assert_eq!([0, 1, 62, 63].map(|address| seat.looks(address)), [Some(2), Some(0), Some(0), Some(5)]);
+    seat.looked(64);
+    assert_eq!((seat.looks(64), seat.looks(0)), (Some(3), Some(3)), "they share a word");
+    seat.looks_untold(62);
+    assert_eq!((seat.looks(62), seat.looks(63)), (None, Some(5)), "the program accepts there by itself");
+}
+
+#[test]
+fn the_first_turn_wakes_a_watch_that_dozes() {
+    let mut seats = Seats::new(2, 2, &[]).unwrap();
+    let [one, other] = [sit(&mut seats, 0, 1), sit(&mut seats, 1, 2)];
+    let woken = |seats: &Seats| seats.watch().read().ok();
+    one.busy();
+    assert_eq!(woken(&seats), None, "it is awake");
+    seats.doze(true);
+    assert!(seats.is_dozing());
+    one.idle();
+    assert_eq!(woken(&seats), None, "who goes to sleep wakes nobody");
+    other.busy();
+    one.busy();
+    assert_eq!((woken(&seats), seats.is_dozing()), (Some(1), false));
+    seats.doze(true);
+    seats.doze(false);
+    one.busy();
+    assert_eq!(woken(&seats), None, "it woke by itself");
 }
 
 #[test]
@@ -159,6 +245,9 @@ fn nonsense_is_read_without_harm() {
     words.table().seat(0).iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
     let [worker] = words.workers()[..] else { panic!("one worker") };
     assert_eq!((worker.id, worker.pid, worker.busy_for), (id(1), 1001, Some(Duration::ZERO)));
+    assert_eq!((seat.pulse().open, seat.pulse().full), (0, true));
+    seat.looked(0);
+    assert_eq!(seat.looks(0), Some(0));
     seats.give_back(seat);
     let totals = words.total();
     assert_eq!((totals.accepted, totals.abandoned, totals.open()), (u64::MAX, 0, 0));

@@ -138,8 +138,12 @@ unsafe impl Sync for Memory {}
 
 /// How many words there are in a page.
 pub(crate) fn page_words() -> io::Result<usize> {
+    Ok(page_bytes()? / size_of::<AtomicU64>())
+}
+
+pub(super) fn page_bytes() -> io::Result<usize> {
     let bytes = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| usize::try_from(size).ok());
-    Ok(bytes.ok_or(Errno::EINVAL)? / size_of::<AtomicU64>())
+    Ok(bytes.ok_or(Errno::EINVAL)?)
 }
 
 /// Makes whole pages read-only.

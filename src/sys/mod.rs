@@ -14,9 +14,11 @@
 //! | [`signal`] | `sigaction`, `pthread_sigmask`, `signalfd` | no | the handlers are, the rest is not | a `SignalFd` owns one; the TERM handler borrows its eventfd for ever |
 //! | [`parent`] | `prctl`, `getppid` | no | yes | none |
 //! | [`mapping`] | `memfd_create`, `mmap`, `mprotect` | no | reading and writing a page is | a `Mapping` owns one |
+//! | [`memory`] | reads a file of /proc | no | no (allocates) | none |
 //! | [`queue`], [`option`], [`deferral`], [`refusal`], [`steer`] | `getsockopt`, `setsockopt` | no | yes | borrow the socket |
 //! | `readiness` | `epoll_ctl`, by tokio | no | no | shares one of `owned` |
 //! | [`rights`] | `sendmsg`, `recvmsg` | no (if the socket does not) | no | sending duplicates, receiving gives owned ones |
+//! | [`shortage`] | none | no | yes | none |
 //! | [`stdio`] | `open` of /dev/null | no | yes | 0, 1 and 2 belong to the program |
 //!
 //! Every call that a signal may interrupt is made again here; EINTR reaches no caller. Errors are `io::Error`: the
@@ -27,6 +29,7 @@ pub(crate) mod alarm;
 pub(crate) mod deferral;
 pub(crate) mod fork;
 pub(crate) mod mapping;
+pub(crate) mod memory;
 mod option;
 pub(crate) mod owned;
 pub(crate) mod parent;
@@ -37,6 +40,7 @@ pub(crate) mod readiness;
 pub(crate) mod reap;
 pub(crate) mod refusal;
 pub(crate) mod rights;
+pub(crate) mod shortage;
 pub(crate) mod signal;
 pub(crate) mod stdio;
 pub(crate) mod steer;

@@ -177,11 +177,15 @@ fn decode(kind: Kind, body: &[u8]) -> Result<Frame, Malformed> {
         Kind::Refused => decode_refused(body)?,
         Kind::Drain => decode_drain(body)?,
         Kind::Ready => exactly(kind, body).map(|[]| Frame::Ready)?,
+        Kind::Look => exactly(kind, body).map(|[]| Frame::Look)?,
         Kind::Retires => exactly(kind, body).map(|[]| Frame::Retires)?,
         Kind::Leaving => exactly(kind, body).map(|[]| Frame::Leaving)?,
         Kind::ReopenLogs => exactly(kind, body).map(|[]| Frame::ReopenLogs)?,
         Kind::AddressAdded => address::decode_added(body)?,
         Kind::AddressRemoved => address::decode_removed(body)?,
+        Kind::Lend => decode_lend(body)?,
+        Kind::TakeBack => Frame::TakeBack { loan: u32::from_le_bytes(exactly(kind, body)?) },
+        Kind::Returned => Frame::Returned { loan: u32::from_le_bytes(exactly(kind, body)?) },
         Kind::Batch => Frame::Batch(Bundle::new(body)?),
         // These are put together from their parts.
         Kind::Message | Kind::Request | Kind::Reply => return Err(Malformed::UnknownKind(kind as u8)),
@@ -195,6 +199,12 @@ fn decode_hello(body: &[u8]) -> Result<Frame, Malformed> {
     };
     let number = |low, high| u16::from_le_bytes([low, high]);
     Ok(Frame::Hello { major: number(a, b), minor: number(c, d), layout: number(e, f), pid: u32::from_le_bytes(pid) })
+}
+
+fn decode_lend(body: &[u8]) -> Result<Frame, Malformed> {
+    let [a, b, c, d, e, f, g, h, i, j] = exactly(Kind::Lend, body)?;
+    let (loan, slot) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+    Ok(Frame::Lend { loan, slot, address: u16::from_le_bytes([i, j]) })
 }
 
 fn decode_drain(body: &[u8]) -> Result<Frame, Malformed> {

@@ -26,6 +26,8 @@ pub(crate) enum Frame {
     Granted { address: u16 },
     /// Master: "it does not listen, for this reason". `lost`: the descriptor did not arrive, ask again.
     Refused { address: u16, lost: bool, reason: String },
+    /// Master: "look into your queues"; siblings have emptied one of them meanwhile, so nothing else may wake you.
+    Look,
     /// Master: "finish and exit within this time", in whole milliseconds.
     Drain { within: Duration, leave: Leave },
     /// Master: "open your log files anew".
@@ -34,6 +36,13 @@ pub(crate) enum Frame {
     AddressAdded { address: u16, bind: Bind },
     /// Master: "the address of this number and name is no more".
     AddressRemoved { address: u16, name: String },
+    /// Master: "nobody accepts at the door of this slot, which is beside this; accept there, too". The number of a loan
+    /// is never used again.
+    Lend { loan: u32, slot: u32, address: u16 },
+    /// Master: "no longer".
+    TakeBack { loan: u32 },
+    /// Worker: "I do not accept there, or no longer".
+    Returned { loan: u32 },
     /// Both ways: the user's own bytes, with any number of descriptors; the only frame that may take several packets.
     Message { purpose: Purpose, bytes: Vec<u8> },
     /// Both ways: several messages without descriptors and without a request, in their order. Written by
@@ -80,7 +89,11 @@ pub(crate) enum Kind {
     Batch = 14,
     AddressAdded = 15,
     AddressRemoved = 16,
+    Lend = 17,
+    TakeBack = 18,
+    Returned = 19,
     Retires = 20,
+    Look = 21,
 }
 
 /// The packets of one frame, in the order in which they must be sent. Descriptors travel with the first.
@@ -127,7 +140,11 @@ impl Frame {
             }
             Self::AddressAdded { address, bind } => super::address::added(*address, bind).into(),
             Self::AddressRemoved { address, name } => super::address::removed(*address, name).into(),
-            Self::Ready | Self::Leaving | Self::Retires | Self::ReopenLogs => Cow::Borrowed(&[]),
+            Self::Lend { loan, slot, address } => {
+                [&loan.to_le_bytes()[..], &slot.to_le_bytes(), &address.to_le_bytes()].concat().into()
+            }
+            Self::TakeBack { loan } | Self::Returned { loan } => loan.to_le_bytes().to_vec().into(),
+            Self::Ready | Self::Leaving | Self::Retires | Self::ReopenLogs | Self::Look => Cow::Borrowed(&[]),
             Self::Message { bytes, .. } if bytes.len() > MESSAGE_MAX => return Err(TooLarge(bytes.len())),
             Self::Message { bytes, .. } => bytes.into(),
             Self::Batch(bundle) => bundle.body().into(),
@@ -160,6 +177,10 @@ impl Frame {
             Self::Batch(_) => Kind::Batch,
             Self::AddressAdded { .. } => Kind::AddressAdded,
             Self::AddressRemoved { .. } => Kind::AddressRemoved,
+            Self::Look => Kind::Look,
+            Self::Lend { .. } => Kind::Lend,
+            Self::TakeBack { .. } => Kind::TakeBack,
+            Self::Returned { .. } => Kind::Returned,
         }
     }
 
@@ -170,6 +191,7 @@ impl Frame {
             Self::Hello { .. } | Self::Listen { .. } | Self::Opened { .. } | Self::Closed { .. } => 0,
             Self::Ready | Self::Leaving | Self::Retires | Self::Granted { .. } | Self::Refused { .. } => 0,
             Self::Drain { .. } | Self::ReopenLogs | Self::AddressAdded { .. } | Self::AddressRemoved { .. } => 0,
+            Self::Lend { .. } | Self::TakeBack { .. } | Self::Returned { .. } | Self::Look => 0,
         }
     }
 }
@@ -182,7 +204,7 @@ impl Kind {
     /// How many descriptors may travel with the first packet.
     pub(crate) fn descriptors(self) -> RangeInclusive<usize> {
         match self {
-            Self::Listen => 1..=1,
+            Self::Listen | Self::Lend => 1..=1,
             Self::AddressAdded | Self::Granted => 0..=1,
             Self::Message | Self::Request | Self::Reply => 0..=DESCRIPTORS_MAX,
             Self::Hello
@@ -195,6 +217,9 @@ impl Kind {
             | Self::Drain
             | Self::ReopenLogs
             | Self::AddressRemoved
+            | Self::Look
+            | Self::TakeBack
+            | Self::Returned
             | Self::Batch => 0..=0,
         }
     }
@@ -204,7 +229,8 @@ impl Kind {
         matches!(self, Self::Message | Self::Request | Self::Reply)
     }
 
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 21] = [
+        Self::Look,
         Self::Hello,
         Self::Listen,
         Self::Closed,
@@ -222,6 +248,9 @@ impl Kind {
         Self::Batch,
         Self::AddressAdded,
         Self::AddressRemoved,
+        Self::Lend,
+        Self::TakeBack,
+        Self::Returned,
     ];
 }
 

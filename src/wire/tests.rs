@@ -120,6 +120,10 @@ fn each_fault_has_its_name() {
         (packet(7, &[1, 0, 1, 0xFF]), Malformed::NotUtf8),
         (part(MORE, &[]), Malformed::EmptyPart),
         (packet(2, &[0, 0]), Malformed::Descriptors { kind: Kind::Listen, announced: 0, found: NONE }),
+        (packet(17, &[0; 10]), Malformed::Descriptors { kind: Kind::Lend, announced: 0, found: NONE }),
+        (packet(18, &[0; 5]), Malformed::WrongLength { kind: Kind::TakeBack, body: 5 }),
+        (packet(19, &[0; 3]), Malformed::WrongLength { kind: Kind::Returned, body: 3 }),
+        (packet(22, &[]), Malformed::UnknownKind(22)),
     ] {
         assert_eq!(Assembler::default().push(&bytes, NONE), Err(malformed));
     }
@@ -130,7 +134,7 @@ fn each_fault_has_its_name() {
 fn lost_descriptors_are_an_error_only_where_none_belong() {
     let mut assembler = Assembler::default();
     let packet = |frame: &Frame, announced| frame.encode(announced).unwrap().next().unwrap();
-    for frame in [Frame::Listen { address: 3 }, plain(b"with")] {
+    for frame in [Frame::Listen { address: 3 }, Frame::Lend { loan: 1, slot: 2, address: 3 }, plain(b"with")] {
         let found = assembler.push(&packet(&frame, 1), Descriptors::Lost);
         assert_eq!(found, Ok(Progress::Frame(frame, 1)));
     }
@@ -194,6 +198,18 @@ fn another_frame_inside_a_message_ends_it() {
     assert_eq!(assembler.push(&ready, NONE), Ok(Progress::Frame(Frame::Ready, 0)));
     assert_eq!(assembler.push(&part(0, b"b"), NONE), Ok(Progress::Skipped));
     assert_eq!(assembler.push(&part(0, b"c"), NONE), Ok(Progress::Frame(plain(b"c"), 0)));
+}
+
+#[test]
+fn a_lend_says_all_it_says_within_its_length() {
+    let one = Descriptors::Arrived(1);
+    let packet = Frame::Lend { loan: 1, slot: 2, address: 3 }.encode(1).unwrap().next().unwrap();
+    assert_eq!(packet, [17, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0]);
+    for body in [9, 11] {
+        let packet = [&packet[..HEADER], &vec![0; body]].concat();
+        let wrong = Malformed::WrongLength { kind: Kind::Lend, body };
+        assert_eq!(Assembler::default().push(&packet, one), Err(wrong));
+    }
 }
 
 #[test]
@@ -274,6 +290,9 @@ fn frame() -> impl Strategy<Value = Frame> {
         vec(vec(any::<u8>(), 0..30), 1..9).prop_map(|messages| bundle(&messages)),
         (any::<u16>(), bind()).prop_map(|(address, bind)| Frame::AddressAdded { address, bind }),
         any::<(u16, String)>().prop_map(|(address, name)| Frame::AddressRemoved { address, name }),
+        any::<(u32, u32, u16)>().prop_map(|(loan, slot, address)| Frame::Lend { loan, slot, address }),
+        any::<u32>().prop_map(|loan| Frame::TakeBack { loan }),
+        any::<u32>().prop_map(|loan| Frame::Returned { loan }),
     ]
 }
 
@@ -286,7 +305,7 @@ fn purpose() -> impl Strategy<Value = Purpose> {
 fn raw_packet() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         1 => vec(any::<u8>(), 0..64),
-        4 => (0_u8..16, 0_u8..3, 0_u8..2, 0_u8..2, vec(any::<u8>(), 0..32))
+        4 => (0_u8..21, 0_u8..3, 0_u8..2, 0_u8..2, vec(any::<u8>(), 0..32))
             .prop_map(|(kind, flags, descriptors, token, body)| [&[kind, flags, descriptors, 0, token, 0, 0, 0], &body[..]].concat()),
     ]
 }

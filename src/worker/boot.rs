@@ -74,7 +74,8 @@ fn prepare(birth: Birth, options: Options) -> Result<Option<Worker>> {
         pin(birth.slot, birth.id);
     }
     let doors = birth.doors.iter().map(|(_, door)| door.as_raw_fd());
-    let keep: Vec<RawFd> = [birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()].into_iter().chain(doors).collect();
+    let own = [birth.channel.as_fd().as_raw_fd(), wake.as_raw_fd()].into_iter().chain(birth.seat.descriptor());
+    let keep: Vec<RawFd> = own.chain(doors).collect();
     owned::keep_only(&keep);
     take_name(birth.slot, birth.id);
     birth.seat.occupy().map_err(|error| Error::system("making the others' part of the scoreboard read-only", error))?;

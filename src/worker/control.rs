@@ -300,6 +300,14 @@ impl Control {
     }
 }
 
+#[cfg(test)]
+impl Control {
+    /// For a worker in the process of its master.
+    pub(super) fn beside_its_master(channel: crate::channel::Channel, seat: Seat) -> Result<Self> {
+        Self::new(Peer::Master { channel, custody: true }, None, seat, Duration::from_secs(60), Bell::wake()?)
+    }
+}
+
 impl Drop for Control {
     fn drop(&mut self) {
         if self.poller.is_ours() {

@@ -112,9 +112,13 @@ impl Control {
             Frame::Batch(messages) => self.hear_messages(link, messages),
             Frame::AddressAdded { address, bind } => self.hear_added(link, address, bind, fds),
             Frame::AddressRemoved { address, name } => self.hear_removed(link, address, name),
+            Frame::Lend { loan, slot, address } => self.hear_lent(link, loan, slot, address, fds),
+            Frame::TakeBack { loan } => link.listeners().for_each(|listener| listener.take_back(loan)),
+            // The frame itself may have been read by a turn whose wait was over already.
+            Frame::Look => self.ring_once(),
             // Answers to a request that failed meanwhile, and statements that only a worker makes.
             Frame::Hello { .. } | Frame::Granted { .. } | Frame::Refused { .. } => {}
-            Frame::Listen { .. } | Frame::Opened { .. } | Frame::Closed { .. } => {}
+            Frame::Listen { .. } | Frame::Opened { .. } | Frame::Closed { .. } | Frame::Returned { .. } => {}
             Frame::Ready | Frame::Leaving | Frame::Retires => {}
         }
         Ok(())

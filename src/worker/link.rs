@@ -2,7 +2,7 @@
 //!
 //! Everything here is used under the lock of [`Control`](super::control::Control).
 
-use std::{collections::VecDeque, os::fd::AsFd, time::Duration};
+use std::{collections::VecDeque, os::fd::AsFd, sync::Arc, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -11,7 +11,7 @@ use nix::{
 };
 
 use super::{
-    listener::bare::BareSockets,
+    listener::{bare::BareSockets, lookout::Borrower},
     places::{Change, Open},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) struct Link {
     pub(super) within: Option<Duration>,
     /// For the master's word, while it is waited for.
     pub(super) word_alarm: Option<Alarm>,
-    /// Addresses with a live listener.
+    /// Addresses where this worker listens.
     pub(super) open: Vec<Open>,
     /// Of the addresses.
     pub(super) changes: Vec<Change>,
@@ -77,6 +77,16 @@ impl Link {
             changes: Vec::new(),
             bare: BareSockets::default(),
         }
+    }
+
+    /// Those that live.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = Arc<dyn Borrower>> {
+        self.open.iter().filter_map(|open| open.listener.upgrade())
+    }
+
+    /// The one at this address.
+    pub(super) fn listener(&self, address: u16) -> Option<Arc<dyn Borrower>> {
+        self.open.iter().find(|open| open.address == address)?.listener.upgrade()
     }
 
     /// **Errors**: there is none, or no longer.

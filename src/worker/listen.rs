@@ -1,10 +1,16 @@
 //! From an address of the cluster to a listener.
 
-use std::{os::fd::AsFd, sync::Arc};
+use std::{
+    os::fd::AsFd,
+    sync::{Arc, Weak},
+};
 
 use super::{
     Listener, UnixListener, Worker,
-    listener::entry::{Entry, Prepared, Socket},
+    listener::{
+        entry::{Entry, Socket},
+        lookout::Lookout,
+    },
 };
 use crate::{
     config::Bind,
@@ -73,13 +79,14 @@ impl Worker {
     fn entry<L: Socket>(&mut self, place: usize) -> Result<Entry<L>> {
         let number = u16::try_from(place).map_err(|_| Error::new(Kind::InvalidConfig, "more than 65536 addresses"))?;
         self.control.check_process()?;
-        let prepared = Prepared::new(&self.control)?;
         let Some(bind) = self.places.bind(place).cloned() else {
             return Err(Error::new(Kind::InvalidConfig, "the address was removed"));
         };
+        let lookout = Arc::new(Lookout::new(&self.control, !bind.shared)?);
         let door = self.door(place, &bind)?;
-        let (door, is_removed) = self.control.open(number, &bind, door)?;
-        Entry::new(prepared, door.into_inner(), &bind, Arc::clone(&self.control), number, is_removed)
+        let listener: Weak<Lookout<L>> = Arc::downgrade(&lookout);
+        let door = self.control.open(number, &bind, door, listener)?;
+        Entry::new(lookout, door.into_inner(), &bind, Arc::clone(&self.control), number)
     }
 
     /// Of a shared socket the worker keeps its own copy, for the next listener there.

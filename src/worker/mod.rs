@@ -15,6 +15,7 @@ mod leaving;
 mod link;
 mod listen;
 mod listener;
+mod loans;
 mod messages;
 mod name;
 mod pin;

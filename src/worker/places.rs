@@ -1,18 +1,15 @@
 //! The addresses as this worker knows them, and how it hears of changes.
 //!
 //! Whoever reads the channel, a listener on another thread for one, hears of a change; the [`Worker`] itself takes it
-//! up when it is used next. A listener at an address that is gone knows at once: it shares a flag with the link.
+//! up when it is used next. A listener at an address that is gone knows at once: the link tells it.
 
 use std::{
     os::fd::OwnedFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Weak, atomic::Ordering},
     time::Instant,
 };
 
-use super::{Worker, control::Control, link::Link};
+use super::{Worker, control::Control, link::Link, listener::lookout::Borrower};
 use crate::{
     config::Bind,
     event::{Address, WorkerEvent},
@@ -32,10 +29,11 @@ pub(super) enum Change {
     Removed(u16),
 }
 
-/// A live listener.
+/// A place where this worker listens.
 pub(super) struct Open {
     pub(super) address: u16,
-    pub(super) is_removed: Arc<AtomicBool>,
+    /// Gone once the program has taken its socket.
+    pub(super) listener: Weak<dyn Borrower>,
 }
 
 impl Places {
@@ -108,8 +106,8 @@ impl Control {
     }
 
     pub(super) fn hear_removed(&self, link: &mut Link, address: u16, name: String) {
-        for open in link.open.iter().filter(|open| open.address == address) {
-            open.is_removed.store(true, Ordering::Relaxed);
+        if let Some(listener) = link.listener(address) {
+            listener.remove();
         }
         link.bare.remove(Instant::now(), address);
         link.changes.push(Change::Removed(address));

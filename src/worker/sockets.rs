@@ -3,7 +3,7 @@
 use std::{
     io::ErrorKind,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, atomic::AtomicBool},
+    sync::Weak,
     time::Instant,
 };
 
@@ -12,7 +12,7 @@ use super::{
     control::Control,
     hearing::unintelligible,
     link::{Link, Peer, gone},
-    listener::bare::Bare,
+    listener::{bare::Bare, lookout::Borrower},
     places::{Change, Open},
 };
 use crate::{
@@ -35,8 +35,8 @@ impl Control {
     /// Opens the bound socket for connections: hands it to the master and waits for the go-ahead, unless sockets are
     /// the worker's own affair.
     ///
-    /// Returns the socket to accept on, and what becomes true when the address is removed.
-    pub(super) fn open(&self, index: u16, bind: &Bind, door: Owned) -> Result<(Owned, Arc<AtomicBool>)> {
+    /// Returns the socket to accept on.
+    pub(super) fn open(&self, index: u16, bind: &Bind, door: Owned, listener: Weak<dyn Borrower>) -> Result<Owned> {
         let mut link = self.link();
         if link.open.iter().any(|open| open.address == index) {
             let text = format!("this worker listens on {} already; drop that listener first", bind.at);
@@ -59,11 +59,10 @@ impl Control {
         };
         self.note_drain(&mut link);
         let door = result?;
-        let is_removed = Arc::new(AtomicBool::new(false));
-        link.open.push(Open { address: index, is_removed: Arc::clone(&is_removed) });
+        link.open.push(Open { address: index, listener });
         self.seat().listens_at(index);
         self.opened();
-        Ok((door, is_removed))
+        Ok(door)
     }
 
     /// The listener is gone.
@@ -77,6 +76,7 @@ impl Control {
         let is_removed =
             link.changes.iter().any(|change| matches!(change, Change::Removed(place) if *place == address));
         let since = is_removed.then(Instant::now);
+        self.seat().looks_untold(address);
         link.bare.add(Bare { address, socket, is_shared, is_removed, since });
         self.note_drain(&mut link);
     }

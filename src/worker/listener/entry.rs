@@ -1,8 +1,8 @@
 //! What every kind of listener is made of.
 //!
-//! An inner epoll holds the socket, the worker's control descriptor and a timer; whatever of them is ready makes the
-//! program's loop turn, and `accept` sorts it out. `accept` never waits on the inner epoll; only `accept_blocking`
-//! does.
+//! An inner epoll holds the socket, those that are [lent](super::lookout) to it, the worker's control descriptor and a
+//! timer; whatever of them is ready makes the program's loop turn, and `accept` sorts it out. `accept` never waits on
+//! the inner epoll; only `accept_blocking` does.
 //!
 //! A worker that leaves empties the queue of a socket first. Then it shuts one that is nobody else's, so that later
 //! clients are refused or go to the others: because everybody leaves, the address is gone, or the master has no
@@ -20,12 +20,13 @@ use std::{
 
 use nix::{
     errno::Errno,
-    libc,
     poll::{PollFd, PollFlags, poll},
-    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
 
-use super::pause::{self, Pause};
+use super::{
+    look::Look,
+    lookout::{Lookout, Sweep},
+};
 use crate::{
     config::Bind,
     error::{Error, Result},
@@ -36,7 +37,7 @@ use crate::{
 };
 
 /// A listening socket of mio's.
-pub(in crate::worker) trait Socket: AsFd + From<OwnedFd> {
+pub(in crate::worker) trait Socket: AsFd + From<OwnedFd> + Send + Sync + 'static {
     /// A connection and who is at its other end.
     type Accepted;
 
@@ -45,16 +46,12 @@ pub(in crate::worker) trait Socket: AsFd + From<OwnedFd> {
 }
 
 pub(in crate::worker) struct Entry<L: Socket> {
-    /// The door, the control descriptor and the pause's timer: what makes a loop turn.
-    poller: Owned<Epoll>,
+    lookout: Arc<Lookout<L>>,
     door: Owned<L>,
-    pause: Pause,
     at: Endpoint,
     is_shared: bool,
     control: Arc<Control>,
     index: u16,
-    /// Its address is no more.
-    is_removed: Arc<AtomicBool>,
     /// Threads inside `accept_blocking`.
     waiting: AtomicUsize,
     /// Nobody new comes, but the queue was not looked at since.
@@ -63,40 +60,32 @@ pub(in crate::worker) struct Entry<L: Socket> {
     done: AtomicBool,
 }
 
-/// What a listener needs besides its socket.
-pub(in crate::worker) struct Prepared {
-    poller: Owned<Epoll>,
-    pause: Pause,
-}
-
-impl Prepared {
-    /// All that can fail for want of descriptors, before the master is asked.
-    pub(in crate::worker) fn new(control: &Control) -> Result<Self> {
-        let step = |error: Errno| Error::system("creating the listener's epoll", error);
-        let poller = Owned::make(|| Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC), |epoll| epoll.0.as_fd());
-        let poller = poller.map_err(step)?;
-        poller.add(control, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(step)?;
-        let pause = Pause::new(&poller)?;
-        Ok(Self { poller, pause })
-    }
+/// What a call of `accept` has found.
+enum Found<T> {
+    Guest(T),
+    Nobody,
+    /// Nobody at its own door, and so many at lent ones that there may be more.
+    More,
+    /// There is no room for one more.
+    NoRoom,
+    /// Its own door was shut by the master.
+    Shut,
 }
 
 impl<L: Socket> Entry<L> {
     /// `door` listens by now; `index` is the place of its address.
     pub(in crate::worker) fn new(
-        prepared: Prepared,
+        lookout: Arc<Lookout<L>>,
         door: OwnedFd,
         bind: &Bind,
         control: Arc<Control>,
         index: u16,
-        is_removed: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let Prepared { poller, pause } = prepared;
         let door = Owned::register(L::from(door), AsFd::as_fd);
         let (at, is_shared) = (bind.at.clone(), bind.shared);
         let (waiting, refuses, done) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let entry = Self { poller, door, pause, at, is_shared, control, index, is_removed, waiting, refuses, done };
-        let watched = entry.poller.add(&entry.door, EpollEvent::new(EpollFlags::EPOLLIN, 0));
+        let entry = Self { lookout, door, at, is_shared, control, index, waiting, refuses, done };
+        let watched = entry.lookout.watch(&entry.door);
         watched.map_err(|error| Error::system("watching the listener's socket", error))?;
         Ok(entry)
     }
@@ -119,7 +108,7 @@ impl<L: Socket> Entry<L> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let accepted = self.accept_or_wait(accept);
         if self.waiting.fetch_sub(1, Ordering::SeqCst) == 1 && self.is_done() {
-            self.pause.fall_silent();
+            self.lookout.pause().fall_silent();
         }
         accepted
     }
@@ -143,6 +132,7 @@ impl<L: Socket> Entry<L> {
         let bare = self.door.as_fd().try_clone_to_owned()?;
         let kept = Owned::new(self.door.as_fd().try_clone_to_owned()?);
         self.done.store(true, Ordering::Relaxed);
+        self.return_loans();
         self.control.keep_channel();
         self.control.bare(self.index, kept, self.is_shared);
         Ok(bare)
@@ -150,7 +140,7 @@ impl<L: Socket> Entry<L> {
 
     /// `accept` has found no room for a connection that waits.
     pub(super) fn is_paused(&self) -> bool {
-        self.pause.is_on()
+        self.lookout.pause().is_on()
     }
 
     /// `accept` says `WouldBlock` for ever.
@@ -161,49 +151,97 @@ impl<L: Socket> Entry<L> {
     fn accept_by<T>(&self, accept: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
         self.check_process()?;
         self.control.settle();
-        let knew = self.is_removed.load(Ordering::Relaxed);
+        let knew = self.lookout.is_removed();
+        let mut more = false;
         while !self.is_done() {
-            let leaves = self.is_removed.load(Ordering::Relaxed) || self.control.drains();
-            match accept(&self.door) {
-                Ok(connection) => {
-                    self.control.seat().accepted_at(self.index);
-                    self.resume();
-                    return Ok(connection);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.resume();
-                    if !leaves {
-                        break;
-                    }
+            let leaves = self.lookout.is_removed() || self.control.drains();
+            match self.look(&accept)? {
+                Found::Guest(connection) => return Ok(connection),
+                Found::Nobody if leaves => {
+                    self.return_loans();
                     if !self.refuses_newcomers() {
                         self.leave();
                     }
                 }
-                Err(error) if is_of_the_connection(&error) => {}
-                Err(error) if pause::is_shortage(&error) => {
-                    self.pause.begin(&self.poller, &self.door, self.control.seat(), &self.at, &error)?;
+                Found::Shut => self.leave(),
+                Found::More => {
+                    more = true;
                     break;
                 }
-                // The master has shut it.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.leave(),
-                Err(error) => return Err(error),
+                Found::Nobody | Found::NoRoom => break,
             }
         }
         self.control.turn_if_due()?;
-        if !knew && self.is_removed.load(Ordering::Relaxed) {
+        if !knew && self.lookout.is_removed() {
             // It has just heard of it, and nothing else may make the loop turn.
             return self.accept_by(accept);
+        }
+        if more {
+            // Behind that turn, which would have silenced it: an edge-triggered loop hears of nobody who waits already.
+            self.control.ring_once();
         }
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    /// At lent doors only if nobody waits at its own.
+    fn look<T>(&self, accept: &impl Fn(&L) -> io::Result<T>) -> io::Result<Found<T>> {
+        let own = match Look::by(|| accept(&self.door))? {
+            Look::Guest(connection) => {
+                self.control.seat().accepted_at(self.index);
+                self.has_looked();
+                return Ok(Found::Guest(connection));
+            }
+            Look::Nobody => {
+                self.has_looked();
+                Found::Nobody
+            }
+            Look::Short(why) => return self.pause(&why).map(|()| Found::NoRoom),
+            Look::Shut => Found::Shut,
+        };
+        if self.lookout.has_loans() { self.adopt(own, accept) } else { Ok(own) }
+    }
+
+    fn has_looked(&self) {
+        self.control.seat().looked(self.index);
+        self.resume();
+    }
+
+    /// `own`: what there is at its own door.
+    fn adopt<T>(&self, own: Found<T>, accept: &impl Fn(&L) -> io::Result<T>) -> io::Result<Found<T>> {
+        loop {
+            match self.lookout.sweep(accept) {
+                Sweep::Short(why) => return self.pause(&why).map(|()| Found::NoRoom),
+                Sweep::Lost(loan) => self.control.return_loan(loan),
+                Sweep::Guest(connection, slot) => {
+                    self.control.seat().adopted_at(slot, self.index);
+                    self.control.seat().swept();
+                    return Ok(Found::Guest(connection));
+                }
+                Sweep::Enough => return Ok(Found::More),
+                Sweep::Nobody => {
+                    self.control.seat().swept();
+                    return Ok(own);
+                }
+            }
+        }
+    }
+
+    fn pause(&self, why: &io::Error) -> io::Result<()> {
+        self.lookout.begin_pause(&self.door, self.control.seat(), &self.at, why)
+    }
+
     /// A pause that cannot be ended goes on, and its timer with it.
     fn resume(&self) {
-        if self.pause.is_on() {
-            if let Err(error) = self.pause.end(&self.poller, &self.door) {
+        if self.is_paused() {
+            if let Err(error) = self.lookout.end_pause(&self.door, self.control.seat()) {
                 log::warn!(target: TARGET, "watching the listening socket again: {error}");
             }
         }
+    }
+
+    /// What was lent is the master's again.
+    fn return_loans(&self) {
+        self.lookout.end_loans().into_iter().for_each(|loan| self.control.return_loan(loan));
     }
 
     /// Before it is shut the kernel lets nobody in any more, so that nobody comes between the last look into the queue
@@ -225,33 +263,34 @@ impl<L: Socket> Entry<L> {
         if self.done.swap(true, Ordering::Relaxed) {
             return;
         }
+        self.return_loans();
         // Out of the loop's sight first: a socket that is shut stays readable.
-        let unwatched = self.pause.stop(&self.poller, &self.door);
+        let unwatched = self.lookout.stop(&self.door, self.control.seat());
         let shut = unwatched.and_then(|()| if self.shuts() { door::shut(&self.door) } else { Ok(None) });
         if let Err(error) = shut {
             log::warn!(target: TARGET, "shutting the listening socket: {error}");
         }
         self.control.close(self.index);
         // In a drain the bell rings for all of them.
-        if self.is_removed.load(Ordering::Relaxed) && self.waiting.load(Ordering::SeqCst) > 0 {
-            self.pause.wake_all();
+        if self.lookout.is_removed() && self.waiting.load(Ordering::SeqCst) > 0 {
+            self.lookout.pause().wake_all();
         }
     }
 
     fn shuts(&self) -> bool {
-        !self.is_shared && (self.is_removed.load(Ordering::Relaxed) || self.control.word.shuts())
+        !self.is_shared && (self.lookout.is_removed() || self.control.word.shuts())
     }
 
     /// Until something is ready. Each thread that waits here is woken in turn, not all of them at once.
     fn wait(&self) -> io::Result<()> {
-        let paused = self.pause.is_on();
+        let paused = self.is_paused();
         // The bell rings for the program's own loop, or in a drain until all of these threads have left, which a pause
-        // puts off. It must go on, so it cannot be waited for here.
+        // puts off. It must go on, so it cannot be waited for here; lent doors are looked at soon enough.
         let ready = if self.control.waits_for_the_program() || paused && self.control.drains() {
             let events = if paused { PollFlags::empty() } else { PollFlags::POLLIN };
             poll(&mut [PollFd::new(self.door.as_fd(), events)], MEANWHILE).map(drop)
         } else {
-            self.poller.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE).map(drop)
+            self.lookout.wait()
         };
         match ready {
             Ok(()) | Err(Errno::EINTR) => Ok(()),
@@ -274,7 +313,11 @@ impl<L: Socket> Drop for Entry<L> {
         if !self.door.is_ours() {
             return;
         }
+        if self.is_paused() {
+            self.control.seat().set_paused(false);
+        }
         if !self.is_done() {
+            self.return_loans();
             self.control.close(self.index);
         }
         self.control.may_not_come_back();
@@ -283,25 +326,8 @@ impl<L: Socket> Drop for Entry<L> {
 
 impl<L: Socket> AsFd for Entry<L> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poller.as_fd()
+        (*self.lookout).as_fd()
     }
-}
-
-/// Errors that `accept` reports for one connection (accept(2): treat them like EAGAIN, by trying the next).
-fn is_of_the_connection(error: &io::Error) -> bool {
-    const SKIPPED: [i32; 10] = [
-        libc::ECONNABORTED,
-        libc::EPROTO,
-        libc::ENOPROTOOPT,
-        libc::EINTR,
-        libc::ENETDOWN,
-        libc::ENONET,
-        libc::ENETUNREACH,
-        libc::EHOSTDOWN,
-        libc::EHOSTUNREACH,
-        libc::EOPNOTSUPP,
-    ];
-    error.raw_os_error().is_some_and(|number| SKIPPED.contains(&number))
 }
 
 /// In milliseconds: how often a waiting thread looks whether it may wait for everything again.

@@ -20,9 +20,14 @@ use crate::pollable::pollable;
 /// once the answer is yes, nobody comes after the last of these accepts; the other way round a client may come in
 /// between, and is reset. Spurious readiness is normal; the first one comes right after registration.
 ///
+/// **Adoption**: clients who wait for a worker that does not accept them, because it has died, hangs, is stopped or has
+/// as many connections as it may, are accepted here: the master lends that worker's socket to the listener of a sibling
+/// until its own worker accepts again. Nothing needs to be done for it; the
+/// [scoreboard](crate::WorkerStats::adopted) counts them.
+///
 /// Dropping it closes the socket and tells the master. The socket itself stays with the master for up to a second, in
-/// case this worker is about to end and be replaced; clients that come to it meanwhile and find no replacement are
-/// reset. To stop accepting in order, drain ([`Worker::disconnect`](crate::Worker::disconnect)).
+/// case this worker is about to end and be replaced; who comes to it meanwhile is served by a sibling, or reset if there
+/// is none. To stop accepting in order, drain ([`Worker::disconnect`](crate::Worker::disconnect)).
 ///
 /// It may be used from several threads, and registered in several `Poll`s: each is woken, one of them gets the
 /// connection.
@@ -56,6 +61,9 @@ impl Listener {
     /// A connection that failed before it could be accepted is skipped. When descriptors or memory run out (EMFILE,
     /// ENFILE, ENOBUFS, ENOMEM) connections stay in the queue: it says `WouldBlock`, warns in the log, at most once a
     /// minute, and makes the loop turn and try again 50 ms later.
+    ///
+    /// Clients of other workers that were lent to this one come when none of its own waits. After 64 of them it says
+    /// `WouldBlock` once and makes the loop turn, so that open connections need not wait for all of them.
     ///
     /// Once the worker drains and no connection waits any more, it takes no more: where the worker has or gets a
     /// replacement, later clients are that one's; otherwise the socket is shut, and they are refused or go to other
@@ -105,8 +113,9 @@ impl Listener {
 
     /// The bare socket, for code that takes nothing else.
     ///
-    /// The price: connections are not counted, a shortage of descriptors is the program's to handle, and the socket
-    /// does not wake the loop for the master, so register the [`Worker`](crate::Worker) in it as well. The master keeps
+    /// The price: connections are not counted, nobody is accepted for other workers, a shortage of descriptors is the
+    /// program's to handle, and the socket does not wake the loop for the master, so register the
+    /// [`Worker`](crate::Worker) in it as well. The master keeps
     /// its duplicate: a replacement still finds the queue, and closing the socket does not end it while this worker
     /// lives. Draining does, when a turn of the loop finds its queue empty, after 100 ms in any case: it is left to the
     /// replacement, or shut if there is none, and `accept` on it then fails with `InvalidInput`.

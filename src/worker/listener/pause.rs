@@ -1,15 +1,16 @@
 //! What a listener does when the process or the machine has no room for one connection more.
 //!
 //! The connection stays in the queue. Its socket would be readable all the time and make the loop spin, so the inner
-//! epoll stops watching it, and a timer makes the loop turn, and try again, a little later.
+//! epoll stops watching it, and those that are lent to the listener, and a timer makes the loop turn, and try again, a
+//! little later.
 //!
-//! Races: threads that accept at once begin and end a pause under one lock, so the socket is watched if and only if no
-//! pause is on. One of them may find the socket shut, and the last pause over, while another one still runs out of
-//! descriptors: nothing begins after that.
+//! Races: threads that accept at once begin and end a pause under one lock, which is held as well when a socket is lent
+//! or taken back, so they are watched if and only if no pause is on. One thread may find the socket shut, and the last
+//! pause over, while another one still runs out of descriptors: nothing begins after that.
 
 use std::{
     io,
-    os::fd::AsFd,
+    os::fd::BorrowedFd,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,6 +19,7 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     libc,
     sys::epoll::{Epoll, EpollEvent, EpollFlags},
 };
@@ -29,6 +31,8 @@ use crate::{
     sys::alarm::Alarm,
     worker::boot::TARGET,
 };
+
+pub(super) use crate::sys::shortage::is_shortage;
 
 pub(super) struct Pause {
     alarm: Alarm,
@@ -58,11 +62,24 @@ impl Pause {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// For `LENGTH` from now, also if a pause is on already. `whose`, `at` and `why` are for the log.
-    pub(super) fn begin(
+    /// One more socket, looked at unless a pause is on.
+    pub(super) fn watch(&self, poller: &Epoll, door: BorrowedFd<'_>) -> io::Result<()> {
+        let _state = self.state();
+        if self.is_on() { Ok(()) } else { add(poller, door) }
+    }
+
+    /// One less.
+    pub(super) fn unwatch(&self, poller: &Epoll, door: BorrowedFd<'_>) -> io::Result<()> {
+        let _state = self.state();
+        delete(poller, door)
+    }
+
+    /// For `LENGTH` from now, also if a pause is on already. `doors`: all that are watched. `at` and `why` are for the
+    /// log.
+    pub(super) fn begin<'a>(
         &self,
         poller: &Epoll,
-        door: impl AsFd,
+        mut doors: impl Iterator<Item = BorrowedFd<'a>>,
         whose: &Seat,
         at: &Endpoint,
         why: &io::Error,
@@ -72,8 +89,9 @@ impl Pause {
             return Ok(());
         }
         self.alarm.set(LENGTH)?;
+        whose.set_paused(true);
         if !self.on.swap(true, Ordering::Relaxed) {
-            poller.modify(door, &mut EpollEvent::new(EpollFlags::empty(), 0))?;
+            doors.try_for_each(|door| delete(poller, door))?;
         }
         if state.said.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
             state.said = Some(Instant::now());
@@ -88,23 +106,31 @@ impl Pause {
     }
 
     /// There is room again, or nobody waits.
-    pub(super) fn end(&self, poller: &Epoll, door: impl AsFd) -> io::Result<()> {
+    pub(super) fn end<'a>(
+        &self,
+        poller: &Epoll,
+        mut doors: impl Iterator<Item = BorrowedFd<'a>>,
+        whose: &Seat,
+    ) -> io::Result<()> {
         let _state = self.state();
-        if self.on.load(Ordering::Relaxed) {
-            poller.modify(door, &mut EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        if self.is_on() {
+            doors.try_for_each(|door| add(poller, door))?;
             self.alarm.unset()?;
             self.on.store(false, Ordering::Relaxed);
+            whose.set_paused(false);
         }
         Ok(())
     }
 
     /// The socket is shut: nothing is watched any more, paused or not.
-    pub(super) fn stop(&self, poller: &Epoll, door: impl AsFd) -> io::Result<()> {
+    pub(super) fn stop(&self, poller: &Epoll, door: BorrowedFd<'_>, whose: &Seat) -> io::Result<()> {
         let mut state = self.state();
         state.over = true;
-        self.on.store(false, Ordering::Relaxed);
+        if self.on.swap(false, Ordering::Relaxed) {
+            whose.set_paused(false);
+        }
         self.alarm.unset()?;
-        Ok(poller.delete(door)?)
+        delete(poller, door)
     }
 
     /// All threads that wait, and all that begin to before the last one has left.
@@ -127,10 +153,20 @@ impl Pause {
     }
 }
 
-/// Errors that leave the connection in the queue and pass when something is given back.
-pub(super) fn is_shortage(error: &io::Error) -> bool {
-    const SHORTAGES: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    error.raw_os_error().is_some_and(|number| SHORTAGES.contains(&number))
+/// Again, perhaps: what has failed half-way is repeated.
+fn add(poller: &Epoll, door: BorrowedFd<'_>) -> io::Result<()> {
+    match poller.add(door, EpollEvent::new(EpollFlags::EPOLLIN, 0)) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Not only its events: a socket that is shut would go on saying so.
+fn delete(poller: &Epoll, door: BorrowedFd<'_>) -> io::Result<()> {
+    match poller.delete(door) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn advice(why: &io::Error) -> &'static str {
@@ -152,7 +188,7 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{net::TcpListener, os::fd::AsFd};
 
     use nix::sys::epoll::{EpollCreateFlags, EpollTimeout};
 
@@ -166,15 +202,16 @@ mod tests {
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         let seat = Seat::alone(Slot::from_index(0), WorkerId::FIRST, 1).unwrap();
         let (at, shortage) = (door.local_addr().unwrap().into(), io::Error::from_raw_os_error(libc::EMFILE));
-        epoll.add(&door, EpollEvent::new(EpollFlags::EPOLLIN, 0)).unwrap();
         let pause = Pause::new(&epoll).unwrap();
-        let armed = || pause.alarm.is_set().unwrap();
-        pause.begin(&epoll, &door, &seat, &at, &shortage).unwrap();
-        assert!(pause.is_on() && armed());
-        pause.stop(&epoll, &door).unwrap();
-        pause.begin(&epoll, &door, &seat, &at, &shortage).unwrap();
-        pause.end(&epoll, &door).unwrap();
+        let (doors, armed) = (|| [door.as_fd()].into_iter(), || pause.alarm.is_set().unwrap());
+        pause.watch(&epoll, door.as_fd()).unwrap();
+        pause.begin(&epoll, doors(), &seat, &at, &shortage).unwrap();
+        assert!(pause.is_on() && armed() && seat.pulse().paused);
+        pause.stop(&epoll, door.as_fd(), &seat).unwrap();
+        pause.begin(&epoll, doors(), &seat, &at, &shortage).unwrap();
+        pause.end(&epoll, doors(), &seat).unwrap();
         assert!(!pause.is_on() && !armed(), "nobody would stop the timer, and a level-triggered loop would spin");
+        assert!(!seat.pulse().paused);
         assert_eq!(epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO).unwrap(), 0);
     }
 }
