@@ -1,6 +1,7 @@
 //! The builder: from what the program wants to a running master.
 
 mod rollout;
+mod watch;
 
 use std::{process::ExitCode, thread::available_parallelism, time::Duration};
 
@@ -85,10 +86,11 @@ impl Cluster {
     /// a worker that dies are then served by its replacement instead of being reset. With `false` each worker's sockets
     /// end along with it.
     ///
-    /// A socket is kept for a replacement that starts at once. It is shut, and whoever waits in its queue is reset,
-    /// when the slot backs off or gets no further worker, and when it has had no worker that listens on it for a second
-    /// (one that hangs still listens). All of this is about addresses with a socket per worker; one that all workers
-    /// share ([`Listen`]) is kept in either case.
+    /// While the replacement is awaited, also through a back-off or a slow start, and while a worker hangs or is full, a
+    /// sibling accepts at its socket, if one listens there by a [`Listener`](crate::Listener). If nobody can, the socket
+    /// is shut after a second without a worker, or at once if the next one comes later than that, and whoever waits in
+    /// its queue is reset. All of this is about addresses with a socket per worker; one that all workers share
+    /// ([`Listen`]) is kept in either case.
     ///
     /// ```no_run
     /// use mio_cluster::Cluster;

@@ -5,13 +5,17 @@
 
 mod bind;
 mod given;
+mod hang;
 mod listen;
+mod recycle;
 mod rollout;
 mod settings;
 mod unix;
 
 pub(crate) use bind::{Bind, Wanted, resolve, resolve_beside};
+pub use hang::Hang;
 pub use listen::Listen;
+pub use recycle::Recycle;
 pub use rollout::Rollout;
 pub(crate) use settings::{Backoff, FOR_EVER, Intensity, Settings};
 

@@ -62,6 +62,10 @@ impl Slot {
         Self(u16::try_from(index).expect("slots are fewer than MAX_WORKERS, which fits u16"))
     }
 
+    pub(crate) fn as_u32(self) -> u32 {
+        self.0.into()
+    }
+
     /// The slot as an index into an array of `max_workers` elements.
     pub fn index(self) -> usize {
         usize::from(self.0)
@@ -157,6 +161,8 @@ impl Signal {
     pub const KILL: Signal = Signal(9);
     /// Please end; a draining worker takes it as "now".
     pub const TERM: Signal = Signal(15);
+    /// End with a core dump.
+    pub const ABRT: Signal = Signal(6);
     /// Ctrl-C.
     pub const INT: Signal = Signal(2);
     /// Ctrl-\.

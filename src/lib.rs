@@ -148,7 +148,7 @@ pub mod docs;
 pub use mio;
 
 pub use cluster::Cluster;
-pub use config::{Balance, Listen, ReadyWhen, Restart, Rollout};
+pub use config::{Balance, Hang, Listen, ReadyWhen, Recycle, Restart, Rollout};
 pub use error::{Error, Result};
 pub use event::{
     Address, Cause, Event, ExitStatus, Message, RolloutResult, Shutdown, State, WorkerEvent, WorkerInfo, WorkerRef,
@@ -156,7 +156,7 @@ pub use event::{
 pub use id::{RequestId, RolloutId, Signal, Slot, WorkerId};
 pub use master::Master;
 pub use role::{is_master, is_worker};
-pub use scoreboard::{Closes, DoorStats, Row, Scoreboard, Totals, WorkerStats};
+pub use scoreboard::{Closes, DoorStats, Ends, Row, Scoreboard, Totals, WorkerStats};
 pub use serve::{Closed, Deadline, Io, Key, Layer, Mailbox, Posted, Serve, Service, SourceId, TimerId, Turn};
 pub use worker::{Listener, UnixListener, Worker, WorkerExit, WorkerHandle};
 

@@ -6,9 +6,9 @@ use std::{
 };
 
 use mio_cluster::{
-    Address, Balance, Cause, Closed, Closes, Cluster, Deadline, DoorStats, Error, Event, ExitStatus, Io, Key, Layer,
-    Listen, Listener, Mailbox, Master, Message, Posted, ReadyWhen, RequestId, Restart, Rollout, RolloutId,
-    RolloutResult, Row, Scoreboard, Serve, Shutdown, Signal, Slot, SourceId, State, TimerId, Totals, Turn,
+    Address, Balance, Cause, Closed, Closes, Cluster, Deadline, DoorStats, Ends, Error, Event, ExitStatus, Hang, Io,
+    Key, Layer, Listen, Listener, Mailbox, Master, Message, Posted, ReadyWhen, Recycle, RequestId, Restart, Rollout,
+    RolloutId, RolloutResult, Row, Scoreboard, Serve, Shutdown, Signal, Slot, SourceId, State, TimerId, Totals, Turn,
     UnixListener, Worker, WorkerEvent, WorkerHandle, WorkerId, WorkerInfo, WorkerRef, WorkerStats, mio::event::Source,
 };
 
@@ -29,33 +29,41 @@ macro_rules! holds {
     }};
 }
 
+fn anywhere<T: Send + Sync + 'static>() {}
+
+#[test]
+fn rules_may_go_anywhere() {
+    anywhere::<Balance>();
+    anywhere::<Hang>();
+    anywhere::<Listen>();
+    anywhere::<ReadyWhen>();
+    anywhere::<Recycle>();
+    anywhere::<Restart>();
+    anywhere::<Rollout>();
+    anywhere::<Serve>();
+}
+
 #[test]
 fn values_may_go_anywhere() {
-    fn anywhere<T: Send + Sync + 'static>() {}
     anywhere::<Address>();
-    anywhere::<Balance>();
     anywhere::<Cause>();
     anywhere::<Closed>();
     anywhere::<Closes>();
     anywhere::<Deadline>();
     anywhere::<DoorStats>();
+    anywhere::<Ends>();
     anywhere::<Error>();
     anywhere::<Event>();
     anywhere::<ExitStatus>();
     anywhere::<Key>();
     anywhere::<Layer>();
-    anywhere::<Listen>();
     anywhere::<Mailbox>();
     anywhere::<Message>();
-    anywhere::<ReadyWhen>();
     anywhere::<RequestId>();
-    anywhere::<Restart>();
-    anywhere::<Rollout>();
     anywhere::<RolloutId>();
     anywhere::<RolloutResult>();
     anywhere::<Row>();
     anywhere::<Scoreboard>();
-    anywhere::<Serve>();
     anywhere::<Shutdown>();
     anywhere::<Signal>();
     anywhere::<Slot>();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use mio_cluster::{Balance, Cluster, Event, Listen, Rollout, Worker, WorkerExit, WorkerRef};
+use mio_cluster::{Balance, Cluster, Event, Listen, Recycle, Rollout, Worker, WorkerExit, WorkerRef};
 
 #[derive(Args)]
 pub(crate) struct ServerOptions {
@@ -29,6 +29,9 @@ pub(crate) struct ServerOptions {
     /// Rollouts: how long a new worker has to be ready before the old one leaves
     #[arg(long, value_name = "MILLIS", default_value_t = 1000)]
     settle: u64,
+    /// Replace a worker when it has accepted about so many connections [default: never]
+    #[arg(long, value_name = "N")]
+    recycle_connections: Option<u64>,
     /// Bind each worker to a CPU of its own
     #[arg(long)]
     pin: bool,
@@ -55,6 +58,9 @@ impl ServerOptions {
         cluster = cluster.rollout(plan).on_reload(reload);
         if let Some(workers) = self.workers {
             cluster = cluster.workers(workers);
+        }
+        if let Some(connections) = self.recycle_connections {
+            cluster = cluster.recycle(Recycle::new().connections(connections));
         }
         if self.single {
             return run_single(cluster, self.json, worker);

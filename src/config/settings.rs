@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Balance, ReadyWhen, Restart, Rollout};
+use super::{Balance, Hang, ReadyWhen, Recycle, Restart, Rollout};
 
 /// The rules of a cluster; every value has passed [`Settings::problems`].
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) max_lingering: Option<usize>,
     /// Their time for that; `None`: that of every drain.
     pub(crate) linger_timeout: Option<Duration>,
+    pub(crate) hang: Hang,
+    pub(crate) recycle: Recycle,
 }
 
 /// The growing delay before a restart.
@@ -61,6 +63,8 @@ impl Settings {
             rollout: Rollout::new(),
             max_lingering: None,
             linger_timeout: None,
+            hang: Hang::new(),
+            recycle: Recycle::new(),
         }
     }
 
@@ -119,6 +123,8 @@ impl Settings {
         problems.extend(zero.map(|(name, _, why)| format!("{name}(0): {why}")));
         problems.extend(self.lingering_problem());
         problems.extend(self.rollout.problems(if self.manual { self.slots() } else { self.workers }));
+        problems.extend(self.hang.problems());
+        problems.extend(self.recycle.problems());
         problems
     }
 
@@ -202,6 +208,28 @@ mod tests {
         }
         let manual = Settings { manual: true, rollout: Rollout::new().canary(3), ..Settings::with_workers(0) };
         assert!(manual.problems().is_empty(), "as many as there are slots");
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_or_themselves_name_both_sides() {
+        let hang = Hang::new().warn(Duration::from_secs(2)).kill(Duration::from_secs(1));
+        let recycle = Recycle::new().connections(1).requests(0).age(Duration::ZERO).memory(4096).jitter(1.5);
+        let problems = Settings { hang, recycle, ..Settings::with_workers(1) }.problems();
+        for words in [
+            ["warn(2s)", "kill(1s)"],
+            ["connections(1)", "2 or more"],
+            ["requests(0)", "2 or more"],
+            ["age(0ns)", "1s or more"],
+            ["memory(4096)", "1048576 bytes"],
+            ["jitter(1.5)", "0.0 to 1.0"],
+        ] {
+            let both = |problem: &&String| words.iter().all(|word| problem.contains(word));
+            assert_eq!(problems.iter().filter(both).count(), 1, "{words:?} in {problems:?}");
+        }
+        let of = |hang, recycle| Settings { hang, recycle, ..Settings::with_workers(1) }.problems().len();
+        assert_eq!(of(Hang::new().warn(Duration::ZERO).kill(Duration::ZERO), Recycle::new().jitter(f64::NAN)), 3);
+        let (patient, late) = (Hang::new().warn(Duration::MAX), Recycle::new().age(Duration::MAX).jitter(1.0));
+        assert_eq!((of(patient, late), of(patient.never_kill(), late)), (1, 0));
     }
 
     #[test]

@@ -36,6 +36,9 @@ impl Event {
             Event::AllReady { pid, addresses, workers } => {
                 line.raw("pid", pid).addresses(addresses).raw("workers", workers)
             }
+            Event::Hung { worker, since: time } | Event::Recovered { worker, after: time } => {
+                line.worker(worker).raw("for_ms", time.as_millis())
+            }
             Event::RolloutStarted(id) => line.raw("id", id),
             Event::RolloutEnded { id, result } => line.raw("id", id).text("result", result.word()).reason(result),
             Event::Stranger { address } => line.text("address", &address.to_string()),
@@ -58,6 +61,8 @@ impl Event {
             Event::Disconnect(_) => "disconnect",
             Event::Exit { .. } => "exit",
             Event::Backoff { .. } => "backoff",
+            Event::Hung { .. } => "hung",
+            Event::Recovered { .. } => "recovered",
             Event::RolloutStarted(_) => "rollout_started",
             Event::RolloutEnded { .. } => "rollout_ended",
             Event::Stranger { .. } => "stranger",

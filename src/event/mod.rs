@@ -122,6 +122,21 @@ pub enum Event {
         /// Failed starts and too early deaths in a row that were answered by a delay, this one included.
         deaths: u32,
     },
+    /// The worker hangs: it has been in one and the same turn of its loop for this long, or has not come for clients who
+    /// wait at its door. Siblings accept them, and newcomers go past it. What follows: [`Hang`](crate::Hang).
+    Hung {
+        /// Who.
+        worker: WorkerRef,
+        /// For how long the watch has seen it so.
+        since: Duration,
+    },
+    /// The worker that [hung](Self::Hung) goes on.
+    Recovered {
+        /// Who.
+        worker: WorkerRef,
+        /// For how long it hung.
+        after: Duration,
+    },
     /// A rolling restart begins, by [`Master::rollout`](crate::Master::rollout) or SIGHUP.
     RolloutStarted(RolloutId),
     /// What has become of a rolling restart; exactly once for each that was asked for, whether it began or not.
@@ -186,7 +201,8 @@ pub enum Cause {
     Rollout,
     /// The number of workers was reduced.
     Scaled,
-    /// It was due for recycling.
+    /// It had served for long enough, and a successor took its place (see [`Recycle`](crate::Recycle)); or it was such
+    /// a successor, and was not needed.
     Recycled,
     /// It hung and was killed.
     Hung,

@@ -15,6 +15,7 @@ use crate::{
     event::{Event, ExitStatus},
     id::{Signal, Slot, WorkerId},
     scoreboard::{LAYOUT, Seat},
+    steering::Away,
     supervisor::{Action, Outcome, SpawnFailure, Surrender, Why},
     sys::{
         fork::{Forked, Refused},
@@ -35,11 +36,18 @@ impl Master {
                     now = Instant::now();
                 }
                 Action::Part { slot, id } => self.part(now, slot, id),
-                Action::Stay { slot } => self.custody.steer_back(slot),
+                Action::Stay { slot } => self.custody.steer_back(slot, Away::Leaves),
+                Action::Steer { slot, away: true } => drop(self.custody.steer_away(slot, Away::Missed)),
+                Action::Steer { slot, away: false } => self.custody.steer_back(slot, Away::Missed),
+                Action::Lend { loan, slot, address, to } => self.lend(now, loan, (slot, address), to),
+                Action::Nudge { id } => self.answer(id, &Frame::Look),
+                Action::TakeBack { loan, from } => self.answer(from, &Frame::TakeBack { loan }),
+                Action::Doze(on) => self.doze(on),
                 Action::Ask { id, within, leave } => self.ask(now, id, within, leave),
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Shut { slot, address, why } => self.shut(slot, address, why),
                 Action::Refuse => self.refuse_newcomers(),
+                Action::Note { worker, what } => self.report.note(&worker, &what),
                 Action::Emit(event) => self.emit(now, event),
                 Action::Finish(outcome) => self.finish(now, outcome),
             }
@@ -73,8 +81,9 @@ impl Master {
             Ok((pid, Some(child))) => {
                 self.crew.insert(id, child);
                 // If the slot was left, it is no more.
-                self.custody.steer_back(slot);
+                self.custody.steer_back(slot, Away::Leaves);
                 self.supervisor.handle_spawned(now, id, pid);
+                self.gauge(now, id);
             }
             Ok((pid, None)) => {
                 self.supervisor.handle_spawned(now, id, pid);
@@ -174,7 +183,7 @@ impl Master {
     }
 
     fn part(&mut self, now: Instant, slot: Slot, id: WorkerId) {
-        let steered = self.custody.steer_away(slot);
+        let steered = self.custody.steer_away(slot, Away::Leaves);
         self.supervisor.handle_parted(now, id, steered);
     }
 
@@ -255,6 +264,9 @@ impl Master {
 
     fn emit(&mut self, now: Instant, event: Event) {
         self.report.event(now, &event, self.crew.len());
+        if let Event::Exit { worker, status, cause, .. } = event {
+            self.seats.add_end(worker.slot, status, cause);
+        }
         self.events.push(event);
     }
 
@@ -313,4 +325,22 @@ fn not_forked(error: io::Error) -> Error {
         _other => "",
     };
     Error::system(format!("forking a worker failed, it is tried again{advice}"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc::{EAGAIN, EMFILE, ENFILE, ENOMEM, EPERM};
+
+    use super::*;
+
+    #[test]
+    fn a_fork_that_is_refused_says_what_there_is_too_little_of() {
+        let text = |number| not_forked(io::Error::from_raw_os_error(number)).to_string();
+        for (number, advice) in
+            [(EAGAIN, "ulimit -u"), (ENOMEM, "out of memory"), (EMFILE, "ulimit -n"), (ENFILE, "ulimit -n")]
+        {
+            assert!(text(number).contains(advice), "{}", text(number));
+        }
+        assert_eq!(text(EPERM), "forking a worker failed, it is tried again");
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use socket2::SockRef;
 
-use super::{TARGET, addresses::News};
+use super::{TARGET, addresses::News, recycling::Gauge};
 use crate::{
     channel::Channel,
     event::{ExitStatus, WorkerRef},
@@ -39,6 +39,8 @@ pub(super) struct Child {
     pub(super) leaves: bool,
     /// What it has yet to be told of addresses.
     pub(super) news: VecDeque<News>,
+    /// Against its limits; missing until the supervisor knows it.
+    pub(super) gauge: Option<Gauge>,
 }
 
 impl Child {
@@ -54,6 +56,7 @@ impl Child {
             within: None,
             leaves: false,
             news: VecDeque::new(),
+            gauge: None,
         }
     }
 

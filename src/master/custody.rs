@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     id::Slot,
     net::door::{self, Offer},
-    steering::{Doors, Steering},
+    steering::{Away, Doors, Steering},
     sys::owned::Owned,
 };
 
@@ -97,13 +97,21 @@ impl Custody {
 
     /// True: from now on no newcomer gets to the doors of this slot, and there is another one at each of its addresses.
     /// False: it has none, or that is not possible; nothing has changed.
-    pub(super) fn steer_away(&mut self, slot: Slot) -> bool {
-        self.steering.steer_away(&self.doors, slot)
+    pub(super) fn steer_away(&mut self, slot: Slot, why: Away) -> bool {
+        self.steering.steer_away(&self.doors, slot, why)
     }
 
     /// As before `steer_away`. A slot without doors is steered away no more, in any case.
-    pub(super) fn steer_back(&mut self, slot: Slot) {
-        self.steering.steer_back(&self.doors, slot);
+    pub(super) fn steer_back(&mut self, slot: Slot, why: Away) {
+        self.steering.steer_back(&self.doors, slot, why);
+    }
+
+    pub(super) fn door(&self, slot: Slot, address: usize) -> Option<&Owned> {
+        self.doors.get(&(slot, address))
+    }
+
+    pub(super) fn doors(&self) -> &Doors {
+        &self.doors
     }
 
     /// The addresses at which somebody else was found to listen; each once. Cheap if nobody has joined.

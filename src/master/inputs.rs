@@ -11,6 +11,7 @@ use crate::{
     error::Result,
     event::{Event, ExitStatus},
     id::WorkerId,
+    net::door,
     sys::owned::Owned,
     wire::Frame,
 };
@@ -26,6 +27,7 @@ impl Master {
                 Ready::Signals => {}
                 Ready::Channel(id) => self.take_packets(now, id, PACKETS),
                 Ready::Child(id) => self.take_exit(now, id),
+                Ready::Stirred => self.stirred(now),
                 Ready::Turn => {}
             }
         }
@@ -121,18 +123,17 @@ impl Master {
             }
             Frame::Opened { address } => self.opened(now, id, address),
             Frame::Retires => self.supervisor.handle_retires(now, id),
-            // Nothing is lent yet.
-            Frame::Returned { .. } => {}
-            Frame::Closed { address } => self.supervisor.handle_closed(now, id, usize::from(address)),
+            Frame::Returned { loan } => self.supervisor.handle_returned(now, id, loan),
+            Frame::Closed { address } => self.closed(now, id, usize::from(address)),
             Frame::Message { purpose, bytes } => self.hear_message(now, id, purpose, bytes, descriptors, announced),
             Frame::Batch(messages) => self.hear_messages(now, id, messages),
             Frame::Granted { .. }
             | Frame::Refused { .. }
             | Frame::Drain { .. }
+            | Frame::Look
             | Frame::ReopenLogs
             | Frame::AddressAdded { .. }
             | Frame::AddressRemoved { .. }
-            | Frame::Look
             | Frame::Lend { .. }
             | Frame::TakeBack { .. } => {
                 self.garbled(id, "a statement that only a master makes");
@@ -161,6 +162,8 @@ impl Master {
             // It is left as it is: to who accepts there it looks like one that was shut.
             return self.answer(id, &Frame::Granted { address: index });
         }
+        self.doze_no_more(now);
+        let Some(bind) = self.ports.bind(address) else { return self.no_such_address(id, index) };
         match self.custody.admit(bind, slot, address, Owned::new(socket)) {
             Ok(other) => {
                 let granted = self.crew.get_mut(&id).map(|child| child.grant(index, other));
@@ -185,6 +188,15 @@ impl Master {
                 self.garbled(id, "that it keeps a socket to itself, which this cluster does not allow");
             }
             Some(true | false) => self.supervisor.handle_opened(now, id, usize::from(index)),
+        }
+    }
+
+    /// The worker has dropped its listener, and has perhaps shut the socket.
+    fn closed(&mut self, now: Instant, id: WorkerId, address: usize) {
+        self.supervisor.handle_closed(now, id, address);
+        let Some(slot) = self.crew.get(&id).map(Child::slot) else { return };
+        if self.custody.door(slot, address).is_some_and(|door| !door::listens(door)) {
+            self.supervisor.handle_shut(slot, address);
         }
     }
 

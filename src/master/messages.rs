@@ -278,7 +278,7 @@ pub(super) fn weight(event: &Event) -> usize {
         Event::Message { message, .. } | Event::Reply { result: Ok(message), .. } => message.weight(),
         Event::Fork(_) | Event::ForkFailed { .. } | Event::Online(_) | Event::Listening { .. } | Event::Ready(_) => 0,
         Event::AllReady { .. } | Event::Reply { result: Err(_), .. } | Event::Writable(_) | Event::Disconnect(_) => 0,
-        Event::RolloutStarted(_) | Event::RolloutEnded { .. } => 0,
+        Event::RolloutStarted(_) | Event::RolloutEnded { .. } | Event::Hung { .. } | Event::Recovered { .. } => 0,
         Event::Exit { .. } | Event::Backoff { .. } | Event::Stranger { .. } | Event::Stopping(_) => 0,
     }
 }

@@ -13,12 +13,14 @@ mod inputs;
 mod messages;
 mod queue;
 mod reactor;
+mod recycling;
 mod report;
 mod requests;
 mod rollouts;
 mod sacrifice;
 mod signals;
 mod turns;
+mod watch;
 
 use std::{
     cell::Cell,
@@ -28,8 +30,15 @@ use std::{
 };
 
 use self::{
-    crew::Crew, custody::Custody, messages::Mail, queue::Queue, reactor::Reactor, report::Report, rollouts::Reload,
-    sacrifice::Sacrifice, signals::Signals,
+    crew::Crew,
+    custody::Custody,
+    messages::Mail,
+    queue::Queue,
+    reactor::{Reactor, Ready},
+    report::Report,
+    rollouts::Reload,
+    sacrifice::Sacrifice,
+    signals::Signals,
 };
 use crate::{
     birth::Launch,
@@ -84,6 +93,8 @@ pub struct Master {
     ports: Ports,
     custody: Custody,
     seats: Seats,
+    /// The doors are watched, and the workers wake the watch.
+    dozes: bool,
     buffer: Buffer,
     events: Queue,
     mail: Mail,
@@ -134,10 +145,9 @@ impl Master {
         actions::kernel_suffices()?;
         let ports = Ports::claim(addresses)?;
         let seats = seats(&settings, &ports)?;
-        let reactor = Reactor::new()?;
+        let reactor = watching(&seats)?;
         let signals = if signals { Some(Signals::own(&reactor)?) } else { None };
-        let report = Report::new(now, &settings, signals.is_some());
-        report.started(&settings, ports.addresses());
+        let report = Report::begin(now, &settings, signals.is_some(), ports.addresses());
         role::become_master();
         let (process, drain_timeout, rollout) = (std::process::id(), settings.drain_timeout, settings.rollout);
         let custody = Custody::new(settings.keep_listeners, settings.balance);
@@ -149,6 +159,7 @@ impl Master {
             ports,
             custody,
             seats,
+            dozes: false,
             buffer: Buffer::default(),
             events: Queue::default(),
             mail: Mail::new(),
@@ -292,6 +303,14 @@ pollable!(Master);
 fn seats(settings: &Settings, ports: &Ports) -> Result<Seats> {
     let seats = Seats::new(settings.slots(), settings.processes(), ports.addresses());
     seats.map_err(|error| Error::system("making the scoreboard", error))
+}
+
+/// The workers wake it while the watch dozes.
+fn watching(seats: &Seats) -> Result<Reactor> {
+    let reactor = Reactor::new()?;
+    let watched = reactor.add(seats.watch(), Ready::Stirred);
+    watched.map_err(|error| Error::system("watching the scoreboard", error))?;
+    Ok(reactor)
 }
 
 /// Different in every master, so that two clusters of one machine do not back off in step.

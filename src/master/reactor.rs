@@ -39,6 +39,8 @@ pub(super) enum Ready {
     Child(WorkerId),
     Channel(WorkerId),
     Signals,
+    /// The watch is woken: a worker begins a turn, or somebody waits at a door.
+    Stirred,
     /// A deadline has passed, or the bell rings: reason enough for a turn.
     Turn,
 }
@@ -141,11 +143,12 @@ impl AsFd for Reactor {
 }
 
 impl Ready {
-    /// Worker ids begin at 1, so the two lowest keys are free.
+    /// Worker ids begin at 1 and never come to their end, so the two lowest keys and the highest are free.
     fn key(self) -> u64 {
         match self {
             Ready::Turn => 0,
             Ready::Signals => 1,
+            Ready::Stirred => u64::MAX,
             Ready::Child(id) => id.as_u64() << 1,
             Ready::Channel(id) => (id.as_u64() << 1) | 1,
         }
@@ -155,6 +158,7 @@ impl Ready {
         match key {
             0 => Ready::Turn,
             1 => Ready::Signals,
+            u64::MAX => Ready::Stirred,
             child if child & 1 == 0 => Ready::Child(WorkerId::from_raw(child >> 1)),
             channel => Ready::Channel(WorkerId::from_raw(channel >> 1)),
         }

@@ -1,7 +1,7 @@
 //! What the log says of an event: in plain words, once.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use crate::{
     config::Settings,
     event::{Address, Cause, Event, ExitStatus, RolloutResult, Shutdown, WorkerRef},
     id::{RolloutId, Slot, WorkerId},
-    supervisor::{Outcome, Surrender, Why},
+    supervisor::{Note, Outcome, Surrender, Why},
 };
 
 pub(super) struct Report {
@@ -27,11 +27,18 @@ pub(super) struct Report {
     /// Slots whose fork fails, and the last reason that was logged.
     failing: HashSet<Slot>,
     last_failure: String,
+    failed_last: Option<Instant>,
+    /// Slots that were left meanwhile fail no more.
+    forgets_after: Duration,
+    /// How the last worker of a slot ended, if nobody had asked it, or why there was none: until its back-off is told.
+    last_ends: HashMap<Slot, String>,
     deaf_said: bool,
 }
 
 impl Report {
-    pub(super) fn new(started: Instant, settings: &Settings, owns_signals: bool) -> Self {
+    /// Says that the master starts.
+    pub(super) fn begin(started: Instant, settings: &Settings, owns_signals: bool, addresses: &[Address]) -> Self {
+        say_that_it_starts(settings, addresses);
         let Settings { drain_timeout, terminate_timeout, .. } = *settings;
         let (all_ready, stopping, failing) = (settings.manual, None, HashSet::new());
         Self {
@@ -45,16 +52,10 @@ impl Report {
             waiting: None,
             failing,
             last_failure: String::new(),
+            failed_last: None,
+            forgets_after: TRIED_AGAIN.max(settings.backoff.most.saturating_mul(2)),
+            last_ends: HashMap::new(),
             deaf_said: false,
-        }
-    }
-
-    pub(super) fn started(&self, settings: &Settings, addresses: &[Address]) {
-        let pid = std::process::id();
-        if settings.manual {
-            log::info!(target: TARGET, "master {pid} waits for the program to fork workers{}", on(addresses));
-        } else {
-            log::info!(target: TARGET, "master {pid} starts {}{}", count(settings.workers, "worker"), on(addresses));
         }
     }
 
@@ -66,7 +67,7 @@ impl Report {
                 }
                 log::debug!(target: TARGET, "{worker} was forked");
             }
-            Event::ForkFailed { slot, error, .. } => self.fork_failed(*slot, &format!("{error:#}")),
+            Event::ForkFailed { slot, id, error } => self.fork_failed(now, *slot, *id, &format!("{error:#}")),
             Event::Online(worker) => log::debug!(target: TARGET, "{worker} is online"),
             Event::Listening { worker, address } => log::debug!(target: TARGET, "{worker} listens on {address}"),
             Event::Ready(worker) if self.all_ready => log::info!(target: TARGET, "{worker} is ready"),
@@ -83,8 +84,14 @@ impl Report {
             Event::Disconnect(worker) => log::debug!(target: TARGET, "{worker} has closed its channel"),
             Event::Exit { worker, status, cause, uptime } => self.exit(worker, *status, *cause, *uptime),
             Event::Backoff { slot, delay, deaths } => {
-                log::warn!(target: TARGET, "slot {slot}: the next worker starts in {delay:.1?} (delayed start number {deaths})");
+                let why = self.last_ends.remove(slot).map_or(String::new(), |end| format!(": {end}"));
+                log::warn!(target: TARGET, "slot {slot}: the next worker starts in {delay:.1?} (delayed start number {deaths}){why}");
             }
+            Event::Hung { worker, since } => log::warn!(
+                target: TARGET,
+                "{worker} hangs: it has not come back to its loop for {since:.1?}; clients go to the others"
+            ),
+            Event::Recovered { worker, after } => log::info!(target: TARGET, "{worker} goes on after {after:.1?}"),
             Event::RolloutStarted(id) => {
                 self.rolling = Some((*id, now));
                 log::info!(target: TARGET, "rollout {id}: {} to be replaced", count(live, "worker"));
@@ -150,6 +157,15 @@ impl Report {
         }
     }
 
+    pub(super) fn note(&self, worker: &WorkerRef, what: &Note) {
+        match what {
+            Note::Worn(why) => log::info!(target: TARGET, "{worker} {why} and is replaced"),
+            Note::PutOff { why, again } => {
+                log::warn!(target: TARGET, "{worker} serves on: {why}; its replacement is tried again in {again:.1?}");
+            }
+        }
+    }
+
     /// A signal of the supervisor's is sent.
     pub(super) fn signalled(&mut self, id: WorkerId, pid: u32, why: Why, within: Option<Duration>) {
         let who = format!("worker {id} (pid {pid})");
@@ -170,8 +186,11 @@ impl Report {
                 let within = self.terminate_timeout;
                 log::warn!(target: TARGET, "{who} has not ended within {within:?} of SIGTERM: it gets SIGKILL");
             }
+            Why::DumpOverdue => {
+                log::warn!(target: TARGET, "{who} has not ended within 10 s of SIGABRT: it gets SIGKILL")
+            }
             // Said along with the exit, or with the stop.
-            Why::Program | Why::Deaf | Why::Stuck | Why::NotReady | Why::AtOnce => {}
+            Why::Hung | Why::Program | Why::Deaf | Why::Stuck | Why::NotReady | Why::AtOnce => {}
         }
     }
 
@@ -198,7 +217,11 @@ impl Report {
         log::log!(target: TARGET, level, "slot {slot} gives up its socket at {at}: {because}; {clients}");
     }
 
-    fn fork_failed(&mut self, slot: Slot, reason: &str) {
+    fn fork_failed(&mut self, now: Instant, slot: Slot, id: WorkerId, reason: &str) {
+        self.last_ends.insert(slot, format!("worker {id} could not be forked"));
+        if self.failed_last.replace(now).is_some_and(|last| now.saturating_duration_since(last) > self.forgets_after) {
+            self.failing.clear();
+        }
         let news = self.failing.is_empty() || self.last_failure != reason;
         self.failing.insert(slot);
         if news {
@@ -207,7 +230,10 @@ impl Report {
         }
     }
 
-    fn exit(&self, worker: &WorkerRef, status: ExitStatus, cause: Cause, uptime: Duration) {
+    fn exit(&mut self, worker: &WorkerRef, status: ExitStatus, cause: Cause, uptime: Duration) {
+        if !cause.asked() {
+            self.last_ends.insert(worker.slot, format!("worker {} {status} after {uptime:.1?}", worker.id));
+        }
         let how = format!("{worker} {status} after {uptime:.1?}");
         match cause {
             Cause::Asked | Cause::Rollout | Cause::Scaled | Cause::Recycled if status.success() => {
@@ -217,9 +243,19 @@ impl Report {
                 log::info!(target: TARGET, "{worker} {status} while it was to leave; it had run {uptime:.1?}");
             }
             Cause::NotReady => log::warn!(target: TARGET, "{how}: it was not ready in time"),
-            Cause::Own | Cause::Hung => log::warn!(target: TARGET, "{how}"),
+            Cause::Own => log::warn!(target: TARGET, "{how}"),
+            Cause::Hung => log::warn!(target: TARGET, "{how}: it hung"),
             Cause::Killed => log::warn!(target: TARGET, "{how}, killed by the program"),
         }
+    }
+}
+
+fn say_that_it_starts(settings: &Settings, addresses: &[Address]) {
+    let pid = std::process::id();
+    if settings.manual {
+        log::info!(target: TARGET, "master {pid} waits for the program to fork workers{}", on(addresses));
+    } else {
+        log::info!(target: TARGET, "master {pid} starts {}{}", count(settings.workers, "worker"), on(addresses));
     }
 }
 
@@ -234,3 +270,6 @@ fn on(addresses: &[Address]) -> String {
     let addresses: Vec<String> = addresses.iter().map(Address::to_string).collect();
     format!(" on {}", addresses.join(", "))
 }
+
+/// Longer than a slot whose fork fails waits before the next attempt, beside the back-off.
+const TRIED_AGAIN: Duration = Duration::from_secs(2);

@@ -108,6 +108,7 @@ impl Master {
         self.take_in(Instant::now(), ready)?;
         // The program's hook of a rollout takes its time.
         let now = Instant::now();
+        self.look(now);
         self.supervisor.handle_timeout(now);
         self.end_requests(now);
         self.send_due();

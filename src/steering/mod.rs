@@ -43,7 +43,7 @@ use crate::{
     config::Balance,
     id::Slot,
     net::door::listens,
-    sys::{owned::Owned, steer},
+    sys::{owned::Owned, shortage::is_shortage, steer},
 };
 
 /// The sockets of a cluster, by slot and by the place of the address in the builder's order.
@@ -55,10 +55,23 @@ pub(crate) struct Steering {
     on: bool,
     /// By the place of the address.
     groups: BTreeMap<usize, Group>,
-    away: BTreeSet<Slot>,
+    away: Reasons,
     /// Addresses at which a stranger was found, and nobody told yet.
     found: Vec<usize>,
 }
+
+/// Why no connection is to come to a slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Away {
+    /// It is left for good.
+    Leaves,
+    /// None of its workers accepts at present.
+    Missed,
+}
+
+/// Of each slot that no connection is to come to.
+#[derive(Default)]
+struct Reasons(BTreeSet<(Slot, Away)>);
 
 /// The sockets that listen at one address.
 struct Group {
@@ -95,7 +108,7 @@ impl Steering {
             Balance::Auto => true,
             Balance::Kernel => false,
         };
-        Self { on, groups: BTreeMap::new(), away: BTreeSet::new(), found: Vec::new() }
+        Self { on, groups: BTreeMap::new(), away: Reasons::default(), found: Vec::new() }
     }
 
     /// Call this right before a socket begins to listen at this address.
@@ -131,7 +144,7 @@ impl Steering {
         let (last, away) = (order.members().len() - 1, &self.away);
         let moves = |at: usize| at == place || at == last;
         let members = order.members().iter().enumerate();
-        let interim = Program::choosing(members.map(|(at, member)| !moves(at) && !away.contains(&member.slot)));
+        let interim = Program::choosing(members.map(|(at, member)| !moves(at) && !away.has(member.slot)));
         if interim.is_some() {
             self.attach(doors, address, interim);
         }
@@ -140,7 +153,7 @@ impl Steering {
     /// The socket was shut.
     pub(crate) fn left(&mut self, doors: &Doors, slot: Slot, address: usize, door: &Owned) {
         if !doors.keys().any(|(holder, _)| *holder == slot) {
-            self.away.remove(&slot);
+            self.away.0.retain(|(other, _)| *other != slot);
         }
         let Some(group) = self.groups.get_mut(&address) else { return };
         let mut gone = group.gone(doors, address);
@@ -156,22 +169,24 @@ impl Steering {
 
     /// True: from now on the kernel gives no connection to the sockets of this slot, and there is another one at each
     /// of its addresses. False: it has none, or that is not possible; nothing has changed.
-    pub(crate) fn steer_away(&mut self, doors: &Doors, slot: Slot) -> bool {
+    pub(crate) fn steer_away(&mut self, doors: &Doors, slot: Slot, why: Away) -> bool {
         let own = doors.keys().filter(|(holder, _)| self.on && *holder == slot);
         let addresses: Vec<usize> = own.map(|(_, address)| *address).collect();
         if addresses.is_empty() || !addresses.iter().all(|address| self.can_do_without(doors, slot, *address)) {
             return false;
         }
-        if self.away.insert(slot) {
+        let was_away = self.away.has(slot);
+        self.away.0.insert((slot, why));
+        if !was_away {
             addresses.iter().for_each(|address| self.choose(doors, *address));
             log::debug!(target: TARGET, "slot {slot}: new connections go to others");
         }
         self.on
     }
 
-    /// As before.
-    pub(crate) fn steer_back(&mut self, doors: &Doors, slot: Slot) {
-        if self.away.remove(&slot) {
+    /// As before, unless there is another reason.
+    pub(crate) fn steer_back(&mut self, doors: &Doors, slot: Slot, why: Away) {
+        if self.away.0.remove(&(slot, why)) && !self.away.has(slot) {
             log::debug!(target: TARGET, "slot {slot}: new connections come here, too");
             let addresses: Vec<usize> = self.groups.keys().copied().collect();
             addresses.into_iter().for_each(|address| self.choose(doors, address));
@@ -213,7 +228,7 @@ impl Steering {
         let Some(group) = self.groups.get(&address) else { return false };
         let Some(order) = group.order.as_ref().filter(|_| group.strangers == Strangers::None) else { return false };
         let mut others = order.members().iter().filter(|member| member.slot != slot);
-        others.any(|member| !self.away.contains(&member.slot))
+        others.any(|member| !self.away.has(member.slot))
     }
 
     /// Sockets that were shut by somebody else.
@@ -235,9 +250,17 @@ impl Steering {
             let own: BTreeSet<u64> = doors.values().filter_map(|door| inode(door).ok()).collect();
             listening.into_iter().find(|inode| !own.contains(inode))
         });
-        group.strangers = if let Ok(None) = stranger { Strangers::None } else { Strangers::Some };
+        group.strangers = match &stranger {
+            Ok(None) => Strangers::None,
+            Err(error) if is_shortage(error) => Strangers::NotLooked,
+            Ok(Some(_)) | Err(_) => Strangers::Some,
+        };
         match stranger {
             Ok(None) => return,
+            // Whoever is to leave now does so without; the next look may tell.
+            Err(error) if is_shortage(&error) => {
+                return log::debug!(target: TARGET, "who else listens at {at} cannot be seen now: {error}");
+            }
             Ok(Some(inode)) => {
                 log::warn!(
                     target: TARGET,
@@ -255,9 +278,9 @@ impl Steering {
     /// Attaches what the choice is now, if that has changed.
     fn choose(&mut self, doors: &Doors, address: usize) {
         let Some(group) = self.groups.get(&address).filter(|_| self.on) else { return };
-        let order = group.order.as_ref().filter(|_| group.strangers != Strangers::Some && !self.away.is_empty());
+        let order = group.order.as_ref().filter(|_| group.strangers != Strangers::Some && !self.away.0.is_empty());
         let candidates = |order: &Mirror<Member>| -> Option<Program> {
-            Program::choosing(order.members().iter().map(|member| !self.away.contains(&member.slot)))
+            Program::choosing(order.members().iter().map(|member| !self.away.has(member.slot)))
         };
         let program = order.and_then(candidates);
         if program != group.program {
@@ -289,6 +312,12 @@ impl Steering {
             // What refuses the one may refuse the other; a program that stays loses no connection.
             let _refused_too = members.next().map(|(_, member)| steer::detach(member));
         }
+    }
+}
+
+impl Reasons {
+    fn has(&self, slot: Slot) -> bool {
+        [Away::Leaves, Away::Missed].into_iter().any(|why| self.0.contains(&(slot, why)))
     }
 }
 

@@ -52,11 +52,11 @@ impl World {
     }
 
     fn away(&mut self, slot: u16) -> bool {
-        self.steering.steer_away(&self.doors, Slot::from_index(slot.into()))
+        self.steering.steer_away(&self.doors, Slot::from_index(slot.into()), Away::Leaves)
     }
 
     fn back(&mut self, slot: u16) {
-        self.steering.steer_back(&self.doors, Slot::from_index(slot.into()));
+        self.steering.steer_back(&self.doors, Slot::from_index(slot.into()), Away::Leaves);
     }
 
     fn slots_at(&self, address: usize) -> Vec<u16> {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Outcome, Surrender};
+use super::{Outcome, Surrender, Worn};
 use crate::{
-    event::Event,
+    event::{Event, WorkerRef},
     id::{Signal, Slot, WorkerId},
     wire::Leave,
 };
@@ -18,6 +18,16 @@ pub(crate) enum Action {
     Part { slot: Slot, id: WorkerId },
     /// Newcomers may come to this slot again.
     Stay { slot: Slot },
+    /// Newcomers are to go past this slot, as none of its workers comes for them, or need not do so any more.
+    Steer { slot: Slot, away: bool },
+    /// Let this worker accept at the door of another slot, too; answered by `handle_returned` if it does not.
+    Lend { loan: u32, slot: Slot, address: usize, to: WorkerId },
+    /// It is to look into its queues, if it can.
+    Nudge { id: WorkerId },
+    /// It is to accept there no more.
+    TakeBack { loan: u32, from: WorkerId },
+    /// The watch sleeps until a worker begins a turn or somebody waits at a door, which is told by `handle_stirred`.
+    Doze(bool),
     /// Ask a worker to drain; answered by `handle_deaf` if it cannot hear.
     Ask { id: WorkerId, within: Duration, leave: Leave },
     /// Send a signal.
@@ -26,10 +36,21 @@ pub(crate) enum Action {
     Shut { slot: Slot, address: usize, why: Surrender },
     /// The cluster stops: let nobody new in anywhere; those who wait are served.
     Refuse,
+    /// Say in the log what becomes of a worker.
+    Note { worker: WorkerRef, what: Note },
     /// Hand an event to the program.
     Emit(Event),
     /// The cluster has ended. The last action, and the only one of its kind.
     Finish(Outcome),
+}
+
+/// What is no event, but worth a line.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Note {
+    /// It has served for long enough and is replaced from now on.
+    Worn(Worn),
+    /// Its successor has failed; it serves on, and another one is tried after that time.
+    PutOff { why: String, again: Duration },
 }
 
 /// Why a signal is sent; for the log.
@@ -47,6 +68,10 @@ pub(crate) enum Why {
     TerminateOverdue,
     /// It was not ready in time.
     NotReady,
+    /// It hangs.
+    Hung,
+    /// It was to leave a core, and has not ended in time.
+    DumpOverdue,
     /// Everything is to end at once.
     AtOnce,
 }

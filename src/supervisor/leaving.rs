@@ -145,6 +145,11 @@ impl Supervisor {
         self.end(now, id, Phase::Terminated { deadline }, why);
     }
 
+    /// It hangs, and is to show where.
+    pub(super) fn dump(&mut self, now: Instant, id: WorkerId) {
+        self.end(now, id, Phase::Aborted { deadline: now + DUMPS }, Why::Hung);
+    }
+
     pub(super) fn kill(&mut self, now: Instant, id: WorkerId, why: Why) {
         self.end(now, id, Phase::Killed, why);
     }
@@ -160,6 +165,7 @@ impl Supervisor {
         if process.disconnect() {
             let worker = process.worker;
             self.leave_doors(now, worker.slot.index(), id, None);
+            self.forget_loans_to(id);
             self.emit(Event::Disconnect(worker));
         }
     }
@@ -176,13 +182,26 @@ impl Supervisor {
 
     fn end(&mut self, now: Instant, id: WorkerId, phase: Phase, why: Why) {
         let Some(process) = self.process_mut(id) else { return };
-        let signal = if matches!(phase, Phase::Killed) { Signal::KILL } else { Signal::TERM };
-        let cause = if why == Why::NotReady { Cause::NotReady } else { Cause::Asked };
+        let signal = match phase {
+            Phase::Killed => Signal::KILL,
+            Phase::Aborted { .. } => Signal::ABRT,
+            Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => Signal::TERM,
+            Phase::Asked { .. } | Phase::Terminated { .. } => Signal::TERM,
+        };
+        let cause = match why {
+            Why::NotReady => Cause::NotReady,
+            Why::Hung | Why::DumpOverdue => Cause::Hung,
+            Why::Program | Why::Deaf | Why::Stuck | Why::AtOnce => Cause::Asked,
+            Why::DrainOverdue | Why::TerminateOverdue => Cause::Asked,
+        };
         if process.end(now, phase, cause) {
             self.actions.push_back(Action::Signal { id, signal, why });
         }
     }
 }
+
+/// For a core of some gigabytes, or a crash reporter.
+const DUMPS: Duration = Duration::from_secs(10);
 
 /// A client that knocked before newcomers were led elsewhere has sent the last packet of its handshake by then, also if
 /// one packet was lost: the first retransmission of a SYN comes after a second.

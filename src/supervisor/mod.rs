@@ -18,10 +18,13 @@
 mod action;
 mod addresses;
 mod doors;
+mod hang;
 mod leaving;
+mod loans;
 mod pace;
 mod post;
 mod process;
+mod recycling;
 mod requests;
 mod restart;
 mod rollout;
@@ -31,6 +34,7 @@ mod steps;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::{
     collections::VecDeque,
@@ -38,10 +42,12 @@ use std::{
 };
 
 pub(crate) use self::{
-    action::{Action, SpawnFailure, Why},
+    action::{Action, Note, SpawnFailure, Why},
     doors::Surrender,
+    recycling::{Limits, Worn},
     said::Heard,
     stop::Outcome,
+    watch::{Look, Queue, Sight},
 };
 use self::{
     pace::{Budget, Jitter},
@@ -49,6 +55,7 @@ use self::{
     process::{Phase, Process},
     rollout::Rollouts,
     steps::How,
+    watch::Watch,
 };
 use crate::{
     config::Settings,
@@ -67,6 +74,8 @@ pub(crate) struct Supervisor {
     /// How many slots are to be filled, from the first on; all others are by hand, or to be left.
     target: usize,
     rollouts: Rollouts,
+    watch: Watch,
+    next_loan: u32,
     next_id: WorkerId,
     course: Course,
     milestone: Milestone,
@@ -112,6 +121,8 @@ impl Supervisor {
             posts,
             target,
             rollouts: Rollouts::default(),
+            watch: Watch::new(),
+            next_loan: 0,
             next_id,
             course,
             milestone,
@@ -136,8 +147,10 @@ impl Supervisor {
         let Some((index, role)) = self.spawning(id) else { return };
         self.look_again(now);
         let process = Process::new(Slot::from_index(index), id, pid, now, now + self.settings.ready_timeout);
-        let process = process.awaiting(self.places()).of(self.rollouts.generation());
+        let limits = Limits::new(&self.settings.recycle, self.jitter.share());
+        let process = Box::new(process.awaiting(self.places()).of(self.rollouts.generation()).within(limits));
         self.emit(Event::Fork(process.worker));
+        self.begin_watch(now);
         match role {
             Role::Holder | Role::Former => {
                 self.posts[index].forked();
@@ -219,10 +232,10 @@ impl Supervisor {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.roll(now);
         for index in 0..self.posts.len() {
+            self.give_up_unattended(now, index);
             if self.posts[index].deadline().is_none_or(|at| at > now) {
                 continue;
             }
-            self.give_up_unattended(now, index);
             if matches!(self.posts[index].state, PostState::Due { at, .. } if at <= now) {
                 self.spawn_due(index);
             }
@@ -235,6 +248,7 @@ impl Supervisor {
                     Phase::Parting { .. } => self.ask_behind_others(now, id),
                     Phase::Asked { .. } => self.terminate(now, id, Why::DrainOverdue),
                     Phase::Terminated { .. } => self.kill(now, id, Why::TerminateOverdue),
+                    Phase::Aborted { .. } => self.kill(now, id, Why::DumpOverdue),
                     Phase::Ready | Phase::Killed => {}
                 }
             }
@@ -253,6 +267,7 @@ impl Supervisor {
             Course::Running | Course::Stopping { .. } => return,
         };
         self.course = Course::Finished;
+        self.end_watch();
         (0..self.posts.len()).for_each(|index| self.give_up_doors(index, Surrender::Left));
         self.actions.push_back(Action::Finish(outcome));
     }
@@ -264,7 +279,8 @@ impl Supervisor {
 
     /// When `handle_timeout` must be called at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.posts.iter().filter_map(Post::deadline).chain(self.rollout_deadline()).min()
+        let others = self.rollout_deadline().into_iter().chain(self.watch.next());
+        self.posts.iter().filter_map(Post::deadline).chain(others).min()
     }
 
     /// In slot order: the live workers, and who ended by itself in a slot that is empty since.

@@ -84,7 +84,8 @@ impl Budget {
     }
 }
 
-/// Keeps slots that failed together from starting together: a factor of 0.8 to 1.2 by splitmix64.
+/// Keeps slots that failed together from starting together, and workers that started together from leaving together.
+/// By splitmix64.
 pub(super) struct Jitter(u64);
 
 impl Jitter {
@@ -93,13 +94,17 @@ impl Jitter {
     }
 
     fn factor(&mut self) -> f64 {
+        1.0 - JITTER + 2.0 * JITTER * self.share()
+    }
+
+    /// From 0 to below 1.
+    pub(super) fn share(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        let unit = (mixed >> 11) as f64 / (1_u64 << 53) as f64;
-        1.0 - JITTER + 2.0 * JITTER * unit
+        (mixed >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

@@ -1,7 +1,7 @@
 //! One slot as the supervisor sees it: its processes and what is remembered of its past.
 //!
-//! It has one worker at a time, the holder. In a rollout its successor starts beside it; both accept on the slot's doors
-//! until the successor is the holder. Those that held it before may take their time to finish.
+//! It has one worker at a time, the holder. In a rollout its successor starts beside it; both accept on the slot's
+//! doors until the successor is the holder. Those that held it before may take their time to finish.
 
 use std::{mem, time::Instant};
 
@@ -11,7 +11,7 @@ use super::{
     process::{Phase, Process},
 };
 use crate::{
-    event::{ExitStatus, WorkerInfo},
+    event::{Cause, ExitStatus, WorkerInfo},
     id::WorkerId,
 };
 
@@ -20,6 +20,8 @@ pub(super) struct Post {
     pub(super) state: PostState,
     /// Who is to take the place of the worker that is there.
     pub(super) successor: Successor,
+    /// Why there is, or was last, a successor.
+    pub(super) succession: Cause,
     /// Have left the slot to a successor, or were a successor that is not wanted any more; they finish.
     pub(super) former: Vec<Process>,
     pub(super) pace: Pace,
@@ -29,6 +31,8 @@ pub(super) struct Post {
     pub(super) last: Option<WorkerInfo>,
     /// The program, or its worker, wants it empty: nobody follows the one that is there.
     pub(super) is_dismissed: bool,
+    /// Newcomers are led past its doors, as nobody of it comes for them.
+    pub(super) is_led_past: bool,
 }
 
 pub(super) enum PostState {
@@ -46,7 +50,7 @@ pub(super) enum PostState {
     Spawning {
         id: WorkerId,
     },
-    Live(Process),
+    Live(Box<Process>),
 }
 
 pub(super) enum Successor {
@@ -55,7 +59,7 @@ pub(super) enum Successor {
     Spawning {
         id: WorkerId,
     },
-    Live(Process),
+    Live(Box<Process>),
 }
 
 /// What a process of a slot is to it.
@@ -91,12 +95,14 @@ impl Post {
         Self {
             state: PostState::Vacant,
             successor: Successor::Nobody,
+            succession: Cause::Rollout,
             former: Vec::new(),
             pace: Pace::default(),
             doors: Doors::default(),
             first: First::Settled,
             last: None,
             is_dismissed: false,
+            is_led_past: false,
         }
     }
 
@@ -119,6 +125,16 @@ impl Post {
         self.live().is_some_and(|process| matches!(process.phase, Phase::Ready))
     }
 
+    /// A worker of it starts, or is to.
+    pub(super) fn awaits_worker(&self) -> bool {
+        match (&self.state, &self.successor) {
+            (_, Successor::Spawning { .. } | Successor::Live(_)) => true,
+            (PostState::Due { .. } | PostState::Spawning { .. }, Successor::Nobody) => true,
+            (PostState::Live(process), Successor::Nobody) => !process.is_leaving() && process.ready_since.is_none(),
+            (PostState::Vacant | PostState::Retired(_), Successor::Nobody) => false,
+        }
+    }
+
     /// Its worker is ready, or the one that is to follow.
     pub(super) fn is_attended(&self) -> bool {
         let successor = matches!(&self.successor, Successor::Live(process) if process.phase == Phase::Ready);
@@ -133,16 +149,19 @@ impl Post {
         is_deserted.then_some(successor.worker.id)
     }
 
-    /// Its worker leaves, and nobody takes its doors: the slot is left, or the worker was asked to empty them.
+    /// Its worker leaves, and nobody takes its doors: the slot is left, or the worker was asked to empty them. One that
+    /// is killed because it failed is replaced.
     pub(super) fn is_leaving(&self) -> bool {
-        let leaves = |process: &Process| process.is_asked() || process.is_leaving() && self.is_dismissed;
+        let leaves = |process: &Process| {
+            process.is_asked() && !process.has_failed() || process.is_leaving() && self.is_dismissed
+        };
         matches!(self.successor, Successor::Nobody) && self.live().is_some_and(leaves)
     }
 
     /// All of its processes.
     pub(super) fn processes(&self) -> impl Iterator<Item = &Process> {
         let successor = match &self.successor {
-            Successor::Live(process) => Some(process),
+            Successor::Live(process) => Some(process.as_ref()),
             Successor::Nobody | Successor::Spawning { .. } => None,
         };
         self.live().into_iter().chain(successor).chain(&self.former)
@@ -168,7 +187,7 @@ impl Post {
 
     pub(super) fn process_mut(&mut self, id: WorkerId) -> Option<&mut Process> {
         let successor = match &mut self.successor {
-            Successor::Live(process) => Some(process),
+            Successor::Live(process) => Some(process.as_mut()),
             Successor::Nobody | Successor::Spawning { .. } => None,
         };
         let mut all = self.state.live_mut().into_iter().chain(successor).chain(&mut self.former);
@@ -179,12 +198,12 @@ impl Post {
     pub(super) fn remove(&mut self, id: WorkerId) -> Option<(Role, Process)> {
         if self.live().is_some_and(|process| process.worker.id == id) {
             let PostState::Live(process) = mem::replace(&mut self.state, PostState::Vacant) else { return None };
-            return Some((Role::Holder, process));
+            return Some((Role::Holder, *process));
         }
         if matches!(&self.successor, Successor::Live(process) if process.worker.id == id) {
             let successor = mem::replace(&mut self.successor, Successor::Nobody);
             let Successor::Live(process) = successor else { return None };
-            return Some((Role::Successor, process));
+            return Some((Role::Successor, *process));
         }
         let place = self.former.iter().position(|process| process.worker.id == id)?;
         Some((Role::Former, self.former.remove(place)))
@@ -194,7 +213,7 @@ impl Post {
     pub(super) fn retire(&mut self, now: Instant) {
         if let PostState::Live(process) = mem::replace(&mut self.state, PostState::Vacant) {
             self.pace.ended(now, process.ready_since);
-            self.former.push(process);
+            self.former.push(*process);
         }
     }
 

@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    hang::Pulse,
+    recycling::{Limits, Wear},
+};
 use crate::{
     event::{Cause, ExitStatus, State, WorkerInfo, WorkerRef},
     id::{RolloutId, Signal, Slot, WorkerId},
@@ -32,6 +36,10 @@ pub(super) struct Process {
     cause: Option<Cause>,
     /// The different signals that the program has sent by `kill`.
     sent: Vec<Signal>,
+    pub(super) pulse: Pulse,
+    /// When it has declined to accept for another slot.
+    declined: Option<Instant>,
+    pub(super) wear: Wear,
 }
 
 /// What the worker is doing. Starting and leaving have deadlines; only `Killed` has none left.
@@ -52,6 +60,10 @@ pub(super) enum Phase {
         deadline: Instant,
     },
     Terminated {
+        deadline: Instant,
+    },
+    /// It is to leave a core.
+    Aborted {
         deadline: Instant,
     },
     Killed,
@@ -79,6 +91,9 @@ impl Process {
             awaits_word: false,
             cause: None,
             sent: Vec::new(),
+            pulse: Pulse::default(),
+            declined: None,
+            wear: Wear::new(now, Limits::default()),
         }
     }
 
@@ -91,6 +106,11 @@ impl Process {
         Self { generation, ..self }
     }
 
+    /// Replaced after that much service.
+    pub(super) fn within(self, limits: Limits) -> Self {
+        Self { wear: Wear::new(self.forked, limits), ..self }
+    }
+
     /// True if it was news.
     pub(super) fn online(&mut self, now: Instant) -> bool {
         match self.phase {
@@ -99,7 +119,7 @@ impl Process {
                 true
             }
             Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => false,
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Aborted { .. } | Phase::Killed => false,
         }
     }
 
@@ -112,7 +132,7 @@ impl Process {
                 true
             }
             Phase::Ready | Phase::Parting { .. } => false,
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Aborted { .. } | Phase::Killed => false,
         }
     }
 
@@ -132,6 +152,16 @@ impl Process {
         &self.accepts
     }
 
+    /// It does not accept for another slot.
+    pub(super) fn declines(&mut self, now: Instant) {
+        self.declined = Some(now);
+    }
+
+    /// Less than `ago`.
+    pub(super) fn has_declined(&self, now: Instant, ago: Duration) -> bool {
+        self.declined.is_some_and(|at| now.saturating_duration_since(at) < ago)
+    }
+
     /// Notes the address. False if that is no news, or if it leaves anyway.
     pub(super) fn listens_at(&mut self, now: Instant, place: usize) -> bool {
         match self.phase {
@@ -143,7 +173,7 @@ impl Process {
                 }
                 news
             }
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => false,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Aborted { .. } | Phase::Killed => false,
         }
     }
 
@@ -164,7 +194,8 @@ impl Process {
 
     pub(super) fn is_leaving(&self) -> bool {
         match self.phase {
-            Phase::Parting { .. } | Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => true,
+            Phase::Parting { .. } | Phase::Asked { .. } => true,
+            Phase::Terminated { .. } | Phase::Aborted { .. } | Phase::Killed => true,
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready => false,
         }
     }
@@ -186,8 +217,8 @@ impl Process {
         true
     }
 
-    /// It is asked to leave. How much time it has, if that is news to it: it may have less than it was told, or wait for
-    /// the word.
+    /// It is asked to leave. How much time it has, if that is news to it: it may have less than it was told, or wait
+    /// for the word.
     pub(super) fn leave(&mut self, now: Instant, deadline: Instant, cause: Cause) -> Option<Duration> {
         let (news, deadline) = match self.phase {
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => {
@@ -198,7 +229,7 @@ impl Process {
                 let awaits_word = mem::take(&mut self.awaits_word);
                 (awaits_word || deadline < before, deadline.min(before))
             }
-            Phase::Terminated { .. } | Phase::Killed => return None,
+            Phase::Terminated { .. } | Phase::Aborted { .. } | Phase::Killed => return None,
         };
         self.enter(now, Phase::Asked { deadline });
         news.then(|| deadline.saturating_duration_since(now))
@@ -223,9 +254,14 @@ impl Process {
     /// It is to finish, or was told to end.
     pub(super) fn is_asked(&self) -> bool {
         match self.phase {
-            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Killed => true,
+            Phase::Asked { .. } | Phase::Terminated { .. } | Phase::Aborted { .. } | Phase::Killed => true,
             Phase::Starting { .. } | Phase::Online { .. } | Phase::Ready | Phase::Parting { .. } => false,
         }
+    }
+
+    /// It is ended because it was not ready in time, or hangs.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.cause, Some(Cause::NotReady | Cause::Hung))
     }
 
     /// The program does not want it any more, which counts more than any other reason.
@@ -281,7 +317,8 @@ impl Process {
             | Phase::Online { deadline }
             | Phase::Parting { deadline }
             | Phase::Asked { deadline }
-            | Phase::Terminated { deadline } => Some(deadline),
+            | Phase::Terminated { deadline }
+            | Phase::Aborted { deadline } => Some(deadline),
             Phase::Ready | Phase::Killed => None,
         }
     }
@@ -294,7 +331,7 @@ impl Process {
             Phase::Online { .. } => State::Listening,
             Phase::Ready => State::Ready,
             Phase::Parting { .. } | Phase::Asked { .. } => State::Draining,
-            Phase::Terminated { .. } | Phase::Killed => State::Draining,
+            Phase::Terminated { .. } | Phase::Aborted { .. } | Phase::Killed => State::Draining,
         };
         WorkerInfo { slot, id, pid, state, since: self.since }
     }

@@ -49,7 +49,7 @@ impl Supervisor {
     /// The slot was left as asked. It is filled again if only this worker was not wanted, or if it is wanted again.
     fn left(&mut self, now: Instant, index: usize) {
         if self.posts[index].is_dismissed || !matches!(self.course, Course::Running) {
-            return self.give_up_doors(index, Surrender::Left);
+            return self.abandon_doors(now, index);
         }
         let id = self.take_id();
         self.schedule(now, index, id, self.posts[index].pace.remaining(now));
@@ -75,7 +75,7 @@ impl Supervisor {
             self.posts[index].pace.died(now, healthy, &self.settings.backoff, &mut self.jitter);
             self.leave_step(now, index);
             self.posts[index].state = PostState::Retired(status);
-            self.give_up_doors(index, Surrender::Left);
+            self.abandon_doors(now, index);
         }
     }
 
@@ -112,7 +112,7 @@ impl Supervisor {
         if !delay.is_zero() {
             let deaths = self.posts[index].pace.delayed();
             self.emit(Event::Backoff { slot: Slot::from_index(index), delay, deaths });
-            self.give_up_doors(index, Surrender::BackOff);
+            self.wait_out(now, index, delay);
         }
         self.posts[index].is_dismissed = false;
         self.posts[index].state = PostState::Due { id, at: now + delay, awaits: Awaits::Time };

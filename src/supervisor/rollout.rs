@@ -1,19 +1,20 @@
 //! The rolling restart: each slot's successor is ready, and has proved itself, before its predecessor leaves.
 //!
-//! A rollout goes through the slots step by step (`steps`), in their order: first those with an old worker, then those that
-//! wait out a back-off, which may be over with the new generation. It is done when every slot that is to be filled has a
-//! worker of the new generation that is ready, and none of the old one answers any more, but those that linger. A new worker that fails, or is
-//! not ready in time, aborts it: successors are taken back, and every worker that was not replaced yet goes on serving.
+//! A rollout goes through the slots step by step (`steps`), in their order: first those with an old worker, then those
+//! that wait out a back-off, which may be over with the new generation. It is done when every slot that is to be filled
+//! has a worker of the new generation that is ready, and none of the old one answers any more, but those that linger. A
+//! new worker that fails, or is not ready in time, aborts it: successors are taken back, and every worker that was not
+//! replaced yet goes on serving.
 //!
-//! Races it settles: a worker that dies while its successor starts leaves the slot to it; one that was forked for another
-//! reason since the rollout began is new already; a new request waits until the steps under way are over, and takes over
-//! then; a successor whose fork completes after its rollout has ended is asked to leave.
+//! Races it settles: a worker that dies while its successor starts leaves the slot to it; one that was forked for
+//! another reason since the rollout began is new already; a new request waits until the steps under way are over, and
+//! takes over then; a successor whose fork completes after its rollout has ended is asked to leave.
 
 use std::time::{Duration, Instant};
 
 use super::{
     Course, Supervisor,
-    steps::{Lack, Running},
+    steps::{Goal, Lack, Running},
 };
 use crate::{
     config::Rollout,
@@ -39,7 +40,7 @@ impl Rollouts {
         self.generation
     }
 
-    /// One that was asked for has not ended yet.
+    /// There is something to do, or to be waited for.
     pub(super) fn is_busy(&self) -> bool {
         self.running.is_some() || self.next.is_some()
     }
@@ -83,6 +84,7 @@ impl Supervisor {
     /// At the begin of a turn's end: what is over, then what is next.
     pub(super) fn roll(&mut self, now: Instant) {
         self.rollouts.look_at = None;
+        self.wear_by_time(now);
         self.end_steps(now);
         self.end_if_done(now);
         let is_idle = self.rollouts.running.as_ref().is_none_or(|running| running.steps.is_empty());
@@ -90,6 +92,7 @@ impl Supervisor {
             self.end_rollout(RolloutResult::Superseded);
             self.begin_rollout();
         }
+        self.begin_recycling();
         if self.rollouts.next.is_none() {
             while self.begin_step(now) {}
         }
@@ -100,22 +103,27 @@ impl Supervisor {
         let running = self.rollouts.running.iter();
         let proved = running
             .flat_map(|running| running.steps.iter().filter_map(|step| self.proved_at(step, running.plan.settle)));
-        proved.chain(self.rollouts.look_at).min()
+        proved.chain(self.rollouts.look_at).chain(self.wear_deadline()).min()
     }
 
     /// It goes on when old workers that have a successor have ended: so many there are.
     pub(crate) fn rollout_waits(&self, now: Instant) -> Option<(RolloutId, usize)> {
         let running = self.rollouts.running.as_ref().filter(|running| running.steps.is_empty())?;
+        let Goal::Rollout(id) = running.goal else { return None };
         let lingering = self.lingering();
         let waits = lingering >= self.may_linger() && self.first_that_lacks(now, Lack::Successor).is_some();
-        waits.then_some((running.id, lingering))
+        waits.then_some((id, lingering))
     }
 
     /// Something happened that may let it go on, maybe after the turn's own look.
     pub(super) fn rollout_goes_on(&mut self, now: Instant) {
         if self.rollouts.is_busy() {
-            self.rollouts.look_at = Some(now);
+            self.look_soon(now);
         }
+    }
+
+    pub(super) fn look_soon(&mut self, now: Instant) {
+        self.rollouts.look_at = Some(now);
     }
 
     /// The cluster stops.
@@ -127,8 +135,17 @@ impl Supervisor {
         self.rollouts.look_at = None;
     }
 
-    /// The rollout ends here: successors that have not taken over are taken back.
+    /// A new worker has failed, or will not be there. A rollout ends here: successors that have not taken over are
+    /// taken back.
     pub(super) fn abort(&mut self, now: Instant, index: usize, why: String) {
+        let Some(goal) = self.rollouts.running.as_ref().map(|running| running.goal) else { return };
+        match goal {
+            Goal::Rollout(id) => self.abort_rollout(now, id, index, why),
+            Goal::Recycling => self.put_off(now, index, why),
+        }
+    }
+
+    fn abort_rollout(&mut self, now: Instant, id: RolloutId, index: usize, why: String) {
         let Some(running) = self.rollouts.running.take() else { return };
         for step in &running.steps {
             self.discard_successor(now, step.index);
@@ -136,8 +153,8 @@ impl Supervisor {
         }
         let why = Error::new(Kind::System, format!("slot {index}: {why}"));
         let result = RolloutResult::Aborted { slot: Some(Slot::from_index(index)), why };
-        self.emit(Event::RolloutEnded { id: running.id, result });
-        self.rollout_goes_on(now);
+        self.emit(Event::RolloutEnded { id, result });
+        self.look_soon(now);
     }
 
     fn take_rollout_id(&mut self) -> RolloutId {
@@ -147,21 +164,27 @@ impl Supervisor {
 
     fn begin_rollout(&mut self) {
         let Some((id, plan)) = self.rollouts.next.take() else { return };
-        self.rollouts.running = Some(Running::new(id, plan));
+        self.rollouts.running = Some(Running::new(Goal::Rollout(id), plan));
         self.rollouts.generation = id;
         self.emit(Event::RolloutStarted(id));
     }
 
     fn end_rollout(&mut self, result: RolloutResult) {
-        if let Some(running) = self.rollouts.running.take() {
-            self.emit(Event::RolloutEnded { id: running.id, result });
+        let running = self.rollouts.running.take();
+        if let Some(Running { goal: Goal::Rollout(id), .. }) = running {
+            self.emit(Event::RolloutEnded { id, result });
         }
     }
 
     fn end_if_done(&mut self, now: Instant) {
         let Some(running) = self.rollouts.running.as_ref().filter(|running| running.steps.is_empty()) else { return };
-        let id = running.id;
-        let is_new = (0..self.posts.len()).all(|index| self.lacks(now, index, id).is_none());
+        let is_new = (0..self.posts.len()).all(|index| self.lacks(now, index, running.goal).is_none());
+        let Goal::Rollout(id) = running.goal else {
+            if is_new {
+                self.rollouts.running = None;
+            }
+            return;
+        };
         let former = self.posts.iter().flat_map(|post| &post.former).filter(|process| process.generation < id);
         let accepts = former.clone().any(|process| !process.accepts().is_empty());
         // Whoever has asked for the next one does not want to wait for that.

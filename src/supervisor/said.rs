@@ -36,12 +36,18 @@ impl Supervisor {
         self.actions.iter_mut().filter_map(|action| match action {
             Action::Emit(event) => Some(event),
             Action::Spawn { .. }
+            | Action::Steer { .. }
+            | Action::Lend { .. }
+            | Action::Nudge { .. }
+            | Action::TakeBack { .. }
+            | Action::Doze(_)
             | Action::Part { .. }
             | Action::Stay { .. }
             | Action::Ask { .. }
             | Action::Signal { .. }
             | Action::Shut { .. }
             | Action::Refuse
+            | Action::Note { .. }
             | Action::Finish(_) => None,
         })
     }

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::{
-    Course, Supervisor, Surrender,
+    Course, Supervisor,
     post::{PostState, Role},
     steps::How,
 };
@@ -62,12 +62,12 @@ impl Supervisor {
         post.is_dismissed = true;
         match post.state {
             PostState::Vacant | PostState::Retired(_) => {}
-            PostState::Due { .. } => self.is_left_empty(index),
+            PostState::Due { .. } => self.is_left_empty(now, index),
             PostState::Spawning { id } => {
                 if self.withdraw(id) {
-                    self.is_left_empty(index);
+                    self.is_left_empty(now, index);
                 }
-                self.give_up_doors(index, Surrender::Left);
+                self.abandon_doors(now, index);
             }
             PostState::Live(ref process) => {
                 let id = process.worker.id;
@@ -77,11 +77,11 @@ impl Supervisor {
         }
     }
 
-    fn is_left_empty(&mut self, index: usize) {
+    fn is_left_empty(&mut self, now: Instant, index: usize) {
         let post = &mut self.posts[index];
         (post.state, post.last) = (PostState::Vacant, None);
         post.left();
-        self.give_up_doors(index, Surrender::Left);
+        self.abandon_doors(now, index);
     }
 
     /// What was just forked may have lost its purpose meanwhile.

@@ -1,7 +1,8 @@
-//! The steps of a rolling restart: one slot each, from the worker that is there to one that has proved itself.
+//! The steps of a rolling restart, and of recycling: one slot each, from the worker that is there to one that has
+//! proved itself.
 //!
-//! In a **succession** the successor starts beside the worker, and takes over when it has proved itself. In a **renewal**
-//! the slot has no other worker meanwhile: the plan allows it, or its worker is gone anyway.
+//! In a **succession** the successor starts beside the worker, and takes over when it has proved itself. In a
+//! **renewal** the slot has no other worker meanwhile: the plan allows it, or its worker is gone anyway.
 
 use std::{
     mem,
@@ -20,13 +21,22 @@ use crate::{
     wire::Leave,
 };
 
-/// The rollout that is under way.
+/// What is under way.
 pub(super) struct Running {
-    pub(super) id: RolloutId,
+    pub(super) goal: Goal,
     pub(super) plan: Rollout,
     pub(super) steps: Vec<Step>,
     /// Steps that are over.
     done: usize,
+}
+
+/// What the steps are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Every worker is of the generation of this rollout.
+    Rollout(RolloutId),
+    /// No worker has served for too long.
+    Recycling,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,10 +53,10 @@ pub(super) enum How {
     Renewal,
 }
 
-/// What a slot lacks for a rollout to be done.
+/// What a slot lacks for that goal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lack {
-    /// Its worker is of an older generation.
+    /// Its worker is of an older generation, or worn.
     Successor,
     /// Its next worker is due, but not yet.
     Start,
@@ -55,8 +65,8 @@ pub(super) enum Lack {
 }
 
 impl Running {
-    pub(super) fn new(id: RolloutId, plan: Rollout) -> Self {
-        Self { id, plan, steps: Vec::new(), done: 0 }
+    pub(super) fn new(goal: Goal, plan: Rollout) -> Self {
+        Self { goal, plan, steps: Vec::new(), done: 0 }
     }
 
     pub(super) fn has_step(&self, index: usize) -> bool {
@@ -74,13 +84,22 @@ impl Running {
     }
 }
 
+impl Goal {
+    fn cause(self) -> Cause {
+        match self {
+            Goal::Rollout(_) => Cause::Rollout,
+            Goal::Recycling => Cause::Recycled,
+        }
+    }
+}
+
 impl Supervisor {
     /// True if there may be another one.
     pub(super) fn begin_step(&mut self, now: Instant) -> bool {
         let Some(running) = self.rollouts.running.as_ref().filter(|running| !running.awaits_canaries()) else {
             return false;
         };
-        let Rollout { surge, max_unavailable, .. } = running.plan;
+        let (goal, Rollout { surge, max_unavailable, .. }) = (running.goal, running.plan);
         let (beside, without) = (running.count(How::Succession), running.count(How::Renewal));
         // A slot whose worker has died counts, too, until the next one has proved itself.
         if beside + without >= surge.saturating_add(max_unavailable) {
@@ -89,8 +108,8 @@ impl Supervisor {
         let has_room = self.lingering() < self.may_linger();
         let (old, waiting) = (self.first_that_lacks(now, Lack::Successor), self.first_that_lacks(now, Lack::Start));
         match (old, waiting) {
-            (Some(index), _) if beside < surge && has_room => self.begin_succession(index),
-            (Some(index), _) if without < max_unavailable => self.begin_renewal(now, index),
+            (Some(index), _) if beside < surge && has_room => self.begin_succession(index, goal),
+            (Some(index), _) if without < max_unavailable => self.begin_renewal(now, index, goal),
             (None, Some(index)) if beside == 0 => self.begin_start(index),
             (Some(_) | None, _) => return false,
         }
@@ -130,7 +149,7 @@ impl Supervisor {
     pub(super) fn proved_at(&self, step: &Step, settle: Duration) -> Option<Instant> {
         let post = &self.posts[step.index];
         let process = match (&post.successor, step.how) {
-            (Successor::Live(process), How::Succession) => process,
+            (Successor::Live(process), How::Succession) => process.as_ref(),
             (Successor::Nobody | Successor::Spawning { .. }, How::Succession) => return None,
             // The one that was there before is gone, or leaves.
             (_, How::Renewal) => post.live()?,
@@ -139,7 +158,7 @@ impl Supervisor {
         process.ready_since.filter(|_| is_ready).map(|ready| ready + settle)
     }
 
-    /// Where there is a step with this worker as the new one, its end is that of the rollout.
+    /// Where there is a step with this worker as the new one, its end is that of the rollout, or of this attempt.
     pub(super) fn failed(&mut self, now: Instant, process: &Process, how: &str) {
         if self.is_tried(process) {
             let id = process.worker.id;
@@ -149,16 +168,20 @@ impl Supervisor {
 
     pub(super) fn is_tried(&self, process: &Process) -> bool {
         let running = self.rollouts.running.as_ref();
-        running.is_some_and(|running| running.has_step(process.worker.slot.index()) && process.generation >= running.id)
+        let running = running.filter(|running| running.has_step(process.worker.slot.index()));
+        running.is_some_and(|running| match running.goal {
+            Goal::Rollout(id) => process.generation >= id,
+            Goal::Recycling => process.wear.is_fresh(),
+        })
     }
 
-    /// What is awaited of a fork for the rollout.
+    /// What is awaited of a fork for the goal.
     pub(super) fn has_step(&self, index: usize, how: How) -> bool {
         let running = self.rollouts.running.as_ref();
         running.is_some_and(|running| running.steps.contains(&Step { index, how }))
     }
 
-    /// The slot is left, or given up: what the rollout has begun there is over.
+    /// The slot is left, or given up: what was begun there is over.
     pub(super) fn leave_step(&mut self, now: Instant, index: usize) {
         if let Some(running) = &mut self.rollouts.running {
             running.steps.retain(|step| step.index != index);
@@ -176,15 +199,15 @@ impl Supervisor {
                 }
             }
             Successor::Live(process) => {
-                let id = process.worker.id;
-                self.posts[index].former.push(process);
-                self.ask(now, id, self.settings.drain_timeout, Leave::HandOver, Cause::Rollout);
+                let (id, cause) = (process.worker.id, self.posts[index].succession);
+                self.posts[index].former.push(*process);
+                self.ask(now, id, self.settings.drain_timeout, Leave::HandOver, cause);
             }
         }
     }
 
-    /// The slot's worker has ended, or ends, unasked. If its successor is on the way, nobody else need be forked: from now
-    /// on the step shows nothing but that it starts. True if so.
+    /// The slot's worker has ended, or ends, unasked. If its successor is on the way, nobody else need be forked: from
+    /// now on the step shows nothing but that it starts. True if so.
     pub(super) fn succeed_early(&mut self, index: usize) -> bool {
         let is_succession = |step: &&mut Step| step.index == index && step.how == How::Succession;
         let running = self.rollouts.running.as_mut();
@@ -202,7 +225,8 @@ impl Supervisor {
         self.actions.len() < before
     }
 
-    pub(super) fn lacks(&self, now: Instant, index: usize, rollout: RolloutId) -> Option<Lack> {
+    pub(super) fn lacks(&self, now: Instant, index: usize, goal: Goal) -> Option<Lack> {
+        let Goal::Rollout(rollout) = goal else { return self.worn(index).map(|_| Lack::Successor) };
         let post = &self.posts[index];
         match &post.state {
             PostState::Vacant | PostState::Retired(_) => None,
@@ -214,12 +238,18 @@ impl Supervisor {
         }
     }
 
-    /// That is not in work, nor awaits a fork that nobody wants any more.
+    /// That is not in work, nor awaits a fork that nobody wants any more. A rollout takes them in order; of those that
+    /// are worn the oldest is first, or one whose workers wear fast would come before all others.
     pub(super) fn first_that_lacks(&self, now: Instant, lack: Lack) -> Option<usize> {
         let running = self.rollouts.running.as_ref()?;
         let is_idle =
             |index: &usize| !running.has_step(*index) && matches!(self.posts[*index].successor, Successor::Nobody);
-        (0..self.posts.len()).filter(is_idle).find(|index| self.lacks(now, *index, running.id) == Some(lack))
+        let lacks = |index: &usize| self.lacks(now, *index, running.goal) == Some(lack);
+        let mut lacking = (0..self.posts.len()).filter(is_idle).filter(lacks);
+        match running.goal {
+            Goal::Rollout(_) => lacking.next(),
+            Goal::Recycling => lacking.min_by_key(|index| self.posts[*index].live().map(|holder| holder.worker.id)),
+        }
     }
 
     /// How many share a slot with its worker: its successor, and those that have left it to another one.
@@ -234,17 +264,20 @@ impl Supervisor {
         self.settings.max_lingering.unwrap_or(workers)
     }
 
-    fn begin_succession(&mut self, index: usize) {
+    fn begin_succession(&mut self, index: usize, goal: Goal) {
+        self.note_worn(index, goal);
         let (id, slot) = (self.take_id(), Slot::from_index(index));
         self.posts[index].successor = Successor::Spawning { id };
+        self.posts[index].succession = goal.cause();
         self.actions.push_back(Action::Spawn { slot, id });
         self.note_step(index, How::Succession);
     }
 
-    fn begin_renewal(&mut self, now: Instant, index: usize) {
+    fn begin_renewal(&mut self, now: Instant, index: usize, goal: Goal) {
+        self.note_worn(index, goal);
         self.note_step(index, How::Renewal);
         let id = self.posts[index].live().map(|process| process.worker.id);
-        id.into_iter().for_each(|id| self.part(now, index, id, Cause::Rollout));
+        id.into_iter().for_each(|id| self.part(now, index, id, goal.cause()));
     }
 
     /// What it waits for may be what the rollout brings.
@@ -261,11 +294,12 @@ impl Supervisor {
 
     fn take_over(&mut self, now: Instant, index: usize) {
         let Some(id) = self.posts[index].live().map(|process| process.worker.id) else { return };
+        let cause = self.posts[index].succession;
         self.posts[index].retire(now);
         self.posts[index].promote();
         self.announce_all_ready();
         let within = self.settings.linger_timeout.unwrap_or(self.settings.drain_timeout);
-        self.ask(now, id, within, Leave::HandOver, Cause::Rollout);
+        self.ask(now, id, within, Leave::HandOver, cause);
     }
 
     /// False: there is nobody any more who could prove himself.

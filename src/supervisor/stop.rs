@@ -90,6 +90,7 @@ impl Supervisor {
         let signals = by.into_iter().collect();
         self.course = Course::Stopping { how, since: now, signals, outcome };
         self.end_rollouts();
+        self.end_watch();
         self.emit(Event::Stopping(how));
         // Before the workers are told: each of them looks into a shared queue for the last time, and nobody may join it then.
         self.actions.push_back(Action::Refuse);

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::{
     referee::At,
-    rig::{Input, Kernel, Rig},
+    rig::{Input, Kernel, Place, Rig},
+    scene::{Line, Scene, Seat},
 };
 use crate::{
     config::{Restart, Settings},
     event::{Event, ExitStatus, RolloutResult, State, WorkerInfo},
     id::{Signal, WorkerId},
-    supervisor::{Action, Outcome, SpawnFailure, Surrender},
+    supervisor::{Action, Look, Note, Outcome, SpawnFailure, Surrender},
     wire::Leave,
 };
 
@@ -33,6 +34,18 @@ pub(super) enum Did {
     Spawn(usize, u64),
     Ask(u64),
     Signal(u64, Signal),
+}
+
+/// What the watch wanted.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Watched {
+    /// The door of this slot to that worker; the loan's number comes first.
+    Lends(u32, usize, u64),
+    TakesBack(u32, u64),
+    Nudges(u64),
+    /// Newcomers past this slot.
+    Steers(usize, bool),
+    Dozes(bool),
 }
 
 /// What the program hears of a rollout, by its number.
@@ -75,6 +88,10 @@ struct Hands {
     asked: Vec<Asked>,
     parted: Vec<u64>,
     shut: Vec<Shut>,
+    notes: Vec<Note>,
+    watched: Vec<Watched>,
+    declines: bool,
+    scene: Scene,
     refused_after: Option<usize>,
 }
 
@@ -120,8 +137,18 @@ impl ByHand {
         self
     }
 
+    /// The watch looks whenever it wants to.
     #[track_caller]
     pub(super) fn pass(&mut self, time: Duration) -> &mut Self {
+        let then = self.rig.now + time;
+        let passed = self.rig.goes_to(then, usize::MAX).and_then(|()| self.rig.settle());
+        passed.unwrap_or_else(|rule| panic!("within {time:?}: {rule}"));
+        self
+    }
+
+    /// The master does not run meanwhile.
+    #[track_caller]
+    pub(super) fn stands_still(&mut self, time: Duration) -> &mut Self {
         self.rig.now += time;
         self.rig.settle().unwrap_or_else(|rule| panic!("after {time:?}: {rule}"));
         self
@@ -130,7 +157,7 @@ impl ByHand {
     /// Goes to the next deadline.
     #[track_caller]
     pub(super) fn wait(&mut self) -> Duration {
-        let timeout = self.rig.timeout().expect("something is due");
+        let timeout = self.rig.deadline().expect("something is due");
         let time = timeout.saturating_sub(self.rig.now);
         self.pass(time);
         time
@@ -166,6 +193,11 @@ impl ByHand {
         std::mem::take(&mut self.rig.kernel.shut)
     }
 
+    /// What was noted for the log since the last look.
+    pub(super) fn notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.rig.kernel.notes)
+    }
+
     /// How much had been done since the last look when newcomers were refused.
     pub(super) fn refused_after(&self) -> Option<usize> {
         self.rig.kernel.refused_after
@@ -176,9 +208,42 @@ impl ByHand {
         self.rig.target()
     }
 
-    /// Something is due.
+    /// Something is due, beside the looks.
     pub(super) fn waits(&self) -> bool {
-        self.rig.timeout().is_some()
+        self.rig.deadline().is_some()
+    }
+
+    /// Until the next look; `None`: there is none.
+    pub(super) fn looks_in(&self) -> Option<Duration> {
+        self.rig.looks_at().map(|at| at.saturating_sub(self.rig.now))
+    }
+
+    /// What the watch had done since the last look at it.
+    pub(super) fn watched(&mut self) -> Vec<Watched> {
+        std::mem::take(&mut self.rig.kernel.watched)
+    }
+
+    /// Whoever is lent a door does not accept there.
+    pub(super) fn declines(&mut self, declines: bool) -> &mut Self {
+        self.rig.kernel.declines = declines;
+        self
+    }
+
+    /// What the worker's seat shows from now on.
+    pub(super) fn seat(&mut self, worker: u64, change: impl FnOnce(&mut Seat)) -> &mut Self {
+        change(self.rig.kernel.scene.seats.entry(id(worker)).or_default());
+        self
+    }
+
+    /// What the queues of the slot show from now on, at this address.
+    pub(super) fn queue_at(&mut self, place: Place, change: impl FnOnce(&mut Line)) -> &mut Self {
+        change(self.rig.kernel.scene.lines.entry(place).or_default());
+        self
+    }
+
+    /// The same at the first one.
+    pub(super) fn queue(&mut self, slot: usize, change: impl FnOnce(&mut Line)) -> &mut Self {
+        self.queue_at((slot, 0), change)
     }
 
     pub(super) fn events(&mut self) -> Vec<Event> {
@@ -234,8 +299,9 @@ impl ByHand {
 
 impl Hands {
     fn new(forks: Forks) -> Self {
-        let (did, asked, parted, shut) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { forks, steers: false, did, asked, parted, shut, refused_after: None }
+        let (did, asked, parted, shut, watched) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (notes, scene, declines, steers) = (Vec::new(), Scene::default(), false, false);
+        Self { forks, steers, did, asked, parted, shut, notes, watched, declines, scene, refused_after: None }
     }
 }
 
@@ -261,9 +327,24 @@ impl Kernel for Hands {
             Action::Signal { id, signal, .. } => self.did.push(Did::Signal(id.as_u64(), *signal)),
             Action::Shut { slot, address, why } => self.shut.push((slot.index(), *address, *why)),
             Action::Refuse => self.refused_after = Some(self.did.len()),
+            Action::Note { what, .. } => self.notes.push(what.clone()),
+            Action::Steer { slot, away } => self.watched.push(Watched::Steers(slot.index(), *away)),
+            Action::Lend { loan, slot, to, .. } => {
+                self.watched.push(Watched::Lends(*loan, slot.index(), to.as_u64()));
+                if self.declines {
+                    return vec![Input::Returned(*to, *loan)];
+                }
+            }
+            Action::TakeBack { loan, from } => self.watched.push(Watched::TakesBack(*loan, from.as_u64())),
+            Action::Nudge { id } => self.watched.push(Watched::Nudges(id.as_u64())),
+            Action::Doze(on) => self.watched.push(Watched::Dozes(*on)),
             Action::Stay { .. } | Action::Emit(_) | Action::Finish(_) => {}
         }
         Vec::new()
+    }
+
+    fn look(&mut self, _now: At, seats: &[WorkerId], doors: &[Place]) -> Look {
+        self.scene.look(seats, doors)
     }
 }
 

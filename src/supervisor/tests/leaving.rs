@@ -72,7 +72,8 @@ fn who_dies_while_it_parts_has_left_as_asked() {
     let mut cluster = steered();
     cluster.feed(Input::Drain(id(2))).dies(2, exited(1));
     assert!(cluster.events().iter().any(|event| matches!(event, Event::Exit { cause, .. } if cause.asked())));
-    assert_eq!((cluster.did(), cluster.shut()), (vec![], vec![(1, 0, Surrender::Left)]));
+    assert_eq!((cluster.did(), cluster.shut(), cluster.wait()), (vec![], vec![], SECOND));
+    assert_eq!(cluster.shut(), [(1, 0, Surrender::Left)], "until then siblings took who waited");
 }
 
 // By a signal that somebody has sent to it alone.

@@ -14,7 +14,8 @@ use crate::{
 
 /// Slot 0 has a worker that is ready for good, so that the deaths of slot 1 are nobody's failed start.
 fn beside_a_healthy_one(seed: u64) -> ByHand {
-    let mut cluster = ByHand::start_with(policy(2, Restart::Always), Forks::Work, seed);
+    let settings = Settings { keep_listeners: false, ..policy(2, Restart::Always) };
+    let mut cluster = ByHand::start_with(settings, Forks::Work, seed);
     cluster.listens(1).did();
     cluster.events();
     cluster
@@ -118,7 +119,7 @@ fn a_program_that_forks_in_a_loop_is_held_to_the_back_off() {
 #[test]
 fn threads_cost_nothing_and_any_input_is_a_reason_to_look_again() {
     let intensity = Some(Intensity { restarts: 2, period: Duration::MAX });
-    let mut cluster = ByHand::start(Settings { intensity, ..policy(2, Restart::Always) });
+    let mut cluster = ByHand::start(Settings { intensity, keep_listeners: false, ..policy(2, Restart::Always) });
     cluster.listens(1).listens(2).forks(Forks::Fail(SpawnFailure::Threads)).dies(2, killed(9)).did();
     for input in [Input::Online(id(1)), Input::ChannelClosed(id(1)), Input::Kill(id(1), Signal::USR1)] {
         cluster.pass(millis(999));

@@ -6,68 +6,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use super::input::Input;
 use super::referee::{At, Referee, Verdict};
 use crate::{
     config::{Rollout, Settings},
     error::{Error, Kind},
-    event::{Address, Event, ExitStatus, Shutdown, WorkerInfo, WorkerRef},
-    id::{Signal, Slot, WorkerId},
-    supervisor::{Action, Heard, Outcome, SpawnFailure, Supervisor},
+    event::{Address, Event, WorkerInfo, WorkerRef},
+    id::{Slot, WorkerId},
+    supervisor::{Action, Heard, Look, Outcome, Supervisor, post::Post},
 };
-
-/// Everything that can be said to a supervisor. Addresses are named by their place.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Input {
-    Spawned(WorkerId, u32),
-    SpawnFailed(WorkerId, SpawnFailure),
-    Online(WorkerId),
-    Listening(WorkerId, usize),
-    ListenerClosed(WorkerId, usize),
-    Ready(WorkerId),
-    /// The worker sends a message.
-    Said(WorkerId),
-    Leaving(WorkerId),
-    /// A signal tells it to leave, and it waits for the master's word.
-    Retires(WorkerId),
-    /// Newcomers are led past it, or they cannot be.
-    Parted(WorkerId, bool),
-    Deaf(WorkerId),
-    ChannelClosed(WorkerId),
-    Exited(WorkerId, ExitStatus),
-    Fork,
-    Drain(WorkerId),
-    Kill(WorkerId, Signal),
-    Stop(Shutdown, Option<Signal>),
-    Scale(usize),
-    Rollout(Rollout),
-    /// The program's hook, before a rollout.
-    ReloadFailed,
-    /// At the next place.
-    AddressAdded,
-    AddressRemoved(usize),
-}
-
-impl Input {
-    /// Of the program, or by a signal; the others are what happens.
-    pub(super) fn is_request(&self) -> bool {
-        match self {
-            Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => true,
-            Input::Scale(_) | Input::Rollout(_) | Input::ReloadFailed => true,
-            Input::AddressAdded | Input::AddressRemoved(_) => true,
-            Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => false,
-            Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => false,
-            Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => false,
-        }
-    }
-}
 
 /// What performs actions. Its answers are inputs of the same turn.
 pub(super) trait Kernel {
     fn perform(&mut self, now: At, action: &Action) -> Vec<Input>;
 
+    /// What the seats of these workers show, and the queues of these doors.
+    fn look(&mut self, now: At, seats: &[WorkerId], doors: &[Place]) -> Look;
+
     /// Workers that are forked from now on have one address more.
     fn address_added(&mut self) {}
 }
+
+/// Of a door: slot and address.
+pub(super) type Place = (usize, usize);
 
 pub(super) struct Rig<K> {
     pub(super) kernel: K,
@@ -135,6 +96,8 @@ impl<K: Kernel> Rig<K> {
         // Deadlines of zero length need a turn each (ask, terminate, kill), and so do slots that wait for threads to
         // end.
         for _ in 0..16 {
+            self.look()?;
+            self.referee.sees_who_could_take(self.now);
             self.supervisor.handle_timeout(self.base + self.now);
             self.rolled()?;
             self.perform()?;
@@ -158,8 +121,50 @@ impl<K: Kernel> Rig<K> {
         Ok(())
     }
 
+    /// Goes to this moment, with the looks that are due on the way, but no more than this many.
+    pub(super) fn goes_to(&mut self, then: At, mut looks: usize) -> Verdict {
+        while let Some(at) = self.looks_at().filter(|at| *at < then && looks > 0) {
+            self.now = self.now.max(at);
+            looks -= 1;
+            self.settle()?;
+        }
+        self.now = then;
+        Ok(())
+    }
+
     pub(super) fn timeout(&self) -> Option<At> {
-        self.supervisor.poll_timeout().map(|at| at.saturating_duration_since(self.base))
+        self.supervisor.poll_timeout().map(|at| self.at(at))
+    }
+
+    /// The next one that is not a look.
+    pub(super) fn deadline(&self) -> Option<At> {
+        let posts = self.supervisor.posts.iter().filter_map(Post::deadline);
+        posts.chain(self.supervisor.rollout_deadline()).min().map(|at| self.at(at))
+    }
+
+    pub(super) fn looks_at(&self) -> Option<At> {
+        self.supervisor.watch.next().map(|at| self.at(at))
+    }
+
+    fn at(&self, instant: Instant) -> At {
+        instant.saturating_duration_since(self.base)
+    }
+
+    /// If one is due.
+    fn look(&mut self) -> Verdict {
+        if self.supervisor.is_look_due(self.base + self.now) {
+            self.perform()?;
+        }
+        if !self.supervisor.is_look_due(self.base + self.now) {
+            return Ok(());
+        }
+        let living = self.workers().into_iter().filter(|worker| worker.state.is_alive());
+        let seats: Vec<WorkerId> = living.map(|worker| worker.id).collect();
+        let look = self.kernel.look(self.now, &seats, &self.referee.doors());
+        self.say(&(&look.seats, &look.queues));
+        self.referee.look(self.now, &look)?;
+        self.supervisor.handle_look(self.base + self.now, &look);
+        Ok(())
     }
 
     pub(super) fn workers(&self) -> Vec<WorkerInfo> {
@@ -182,8 +187,13 @@ impl<K: Kernel> Rig<K> {
         if input == Input::AddressAdded {
             self.kernel.address_added();
         }
+        self.referee.sees_who_could_take(self.now);
         self.referee.input(self.now, &input);
+        self.referee.sees_who_could_take(self.now);
         let answer = self.hand_in(input);
+        if let Input::Spawned(id, _) = input {
+            self.referee.limited(id, self.supervisor.limits(id))?;
+        }
         self.pass_on()?;
         match answer {
             Err(error) if input == Input::Fork && !error.is_would_block() => {
@@ -233,8 +243,11 @@ impl<K: Kernel> Rig<K> {
             Input::Retires(id) => supervisor.handle_retires(now, id),
             Input::Parted(id, steered) => supervisor.handle_parted(now, id, steered),
             Input::Deaf(id) => supervisor.handle_deaf(now, id),
+            Input::Stirred => supervisor.handle_stirred(now),
+            Input::Returned(id, loan) => supervisor.handle_returned(now, id, loan),
             Input::ChannelClosed(id) => supervisor.handle_channel_closed(now, id),
             Input::Exited(id, status) => supervisor.handle_exited(now, id, status),
+            Input::Worn(id, why) => supervisor.handle_worn(now, id, why),
             Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => {}
             Input::Scale(_) | Input::Rollout(_) | Input::ReloadFailed => {}
             Input::AddressAdded | Input::AddressRemoved(_) => {}
@@ -267,6 +280,8 @@ impl<K: Kernel> Rig<K> {
             Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => {}
             Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => {}
             Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => {}
+            Input::Worn(..) => {}
+            Input::Stirred | Input::Returned(..) => {}
         }
         Ok(None)
     }
@@ -299,7 +314,9 @@ impl<K: Kernel> Rig<K> {
                 Action::Emit(event) => self.events.push(event),
                 Action::Finish(outcome) => self.outcome = Some(outcome),
                 Action::Spawn { .. } | Action::Part { .. } | Action::Ask { .. } | Action::Signal { .. } => {}
-                Action::Stay { .. } | Action::Shut { .. } | Action::Refuse => {}
+                Action::Stay { .. } | Action::Shut { .. } | Action::Refuse | Action::Note { .. } => {}
+                Action::Steer { .. } | Action::Lend { .. } | Action::TakeBack { .. } => {}
+                Action::Nudge { .. } | Action::Doze(_) => {}
             }
             for answer in answers {
                 self.feed(answer)?;

@@ -1,6 +1,7 @@
 //! Signals in bursts and in every order, at every stage of a rollout.
 //!
-//! What they must not do is the referee's to say; here they only come. Each cluster is ended at last, which it must obey.
+//! What they must not do is the referee's to say; here they only come. Each cluster is ended at last, which it must
+//! obey.
 
 use std::collections::BTreeSet;
 
@@ -114,8 +115,8 @@ fn every_pair_and_every_triple_at_every_stage() {
                         let burst = format!("{stage:?}: {first}, {second}, {third:?}, {gap} ms apart");
                         let mut cluster = bring_to(stage);
                         take(&mut cluster, first);
-                        take(cluster.pass(millis(gap)), second);
-                        third.into_iter().for_each(|third| take(cluster.pass(millis(gap)), third));
+                        take(cluster.stands_still(millis(gap)), second);
+                        third.into_iter().for_each(|third| take(cluster.stands_still(millis(gap)), third));
                         finishes(cluster, &burst);
                         seen.insert(burst);
                     }

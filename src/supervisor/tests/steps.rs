@@ -29,6 +29,7 @@ fn name(event: &Event) -> Option<&'static str> {
         Event::Fork(_) | Event::ForkFailed { .. } | Event::AllReady { .. } => None,
         Event::Reply { .. } | Event::Writable(_) | Event::Backoff { .. } | Event::Stopping(_) => None,
         Event::Stranger { .. } | Event::RolloutStarted(_) | Event::RolloutEnded { .. } => None,
+        Event::Hung { .. } | Event::Recovered { .. } => None,
     }
 }
 

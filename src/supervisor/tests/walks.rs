@@ -35,12 +35,15 @@ fn random_walks() {
     }
     let ends: BTreeMap<String, usize> = ends.into_inner().unwrap();
     println!("{ends:?}");
-    for end in ["stopped", "retired", "never ready", "gave up"] {
+    for end in ["stopped", "retired", "never ready", "gave up", "recycled"] {
         assert!(ends.get(end).is_some_and(|walks| *walks >= WALKS / 50), "too few walks end so: {ends:?}");
     }
     for end in ["done", "not begun", "aborted", "superseded", "stopped"] {
         let end = format!("rollout {end}");
         assert!(ends.get(&end).is_some_and(|rollouts| *rollouts >= WALKS / 50), "too few rollouts end so: {ends:?}");
+    }
+    for what in ["lent", "hung", "recovered", "killed for hanging"] {
+        assert!(ends.get(what).is_some_and(|times| *times >= WALKS / 50), "too seldom: {ends:?}");
     }
 }
 
@@ -55,9 +58,8 @@ fn walk_all(
         }
         match walk(seed as u64, false) {
             Ok(walk) => {
-                let rollouts = walk.rollouts.into_iter().map(|end| format!("rollout {end}"));
-                for end in rollouts.chain([name(&walk.outcome).to_owned()]) {
-                    *ends.lock().unwrap().entry(end).or_default() += 1;
+                for end in walk.seen.into_iter().chain([name(&walk.outcome)]) {
+                    *ends.lock().unwrap().entry(end.to_owned()).or_default() += 1;
                 }
             }
             Err(what) => *failure.lock().unwrap() = Some((seed as u64, what)),

@@ -65,6 +65,7 @@ fn refused_sockets_do_not_fill_the_log(bench: &Bench) {
     }
     drop(client);
     run.expect_once("examining the socket");
+    run.log("examining the socket");
     run.signal(nix::sys::signal::Signal::SIGTERM);
     run.end_with(0);
 }

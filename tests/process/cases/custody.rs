@@ -18,6 +18,7 @@ cases!("custody":
     sigterm_to_a_worker_loses_nobody,
     every_address_is_inherited,
     given_up_at_back_off,
+    served_by_a_sibling_at_back_off,
     given_up_when_nobody_follows,
     given_up_at_the_end_of_a_deaf_worker,
     given_up_when_the_replacement_is_late,
@@ -135,7 +136,21 @@ fn every_address_is_inherited(bench: &Bench) {
     stop(run);
 }
 
+/// There is nobody else.
 fn given_up_at_back_off(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run listen=@:0 worker=short_lived backoff=60000,60000");
+    run.expect("exited with code 7");
+    run.expect("the next worker starts in");
+    run.fact("backoff");
+    let line = run.log("slot 0 gives up its socket");
+    assert!(line.contains("its next worker starts later"), "{line}");
+    let address: SocketAddr = run.first("listening").get("address");
+    assert!(TcpStream::connect(address).is_err(), "better refused than left waiting");
+    stop(run);
+}
+
+/// The slot's next worker is never ready.
+fn served_by_a_sibling_at_back_off(bench: &Bench) {
     let mut run = bench.start("cluster mode=run told listen=@:0 workers=2 worker=untold_in_slot_1");
     let (listening, other) = (run.fact("listening"), run.fact("listening"));
     let address = listening.get("address");
@@ -143,13 +158,15 @@ fn given_up_at_back_off(bench: &Bench) {
         |slot: u64| [&listening, &other].iter().find(|fact| fact.get::<u64>("slot") == slot).unwrap().get("pid");
     run.first("ready");
     // The kernel picks by a hash: of thirty some are behind each door.
-    let clients: Vec<TcpStream> = (0..30).map(|_| TcpStream::connect::<SocketAddr>(address).unwrap()).collect();
-    run.expect_once("was killed by SIGKILL");
+    let address: SocketAddr = address;
+    let mut clients: Vec<Client> = (0..30).map(|_| bench.connect(address)).collect();
+    clients.iter_mut().for_each(|client| client.say("who"));
+    run.expect("was killed by SIGKILL");
     run.expect("the next worker starts in");
     run.signal_to(pid_of(1), Signal::SIGKILL);
-    let line = run.log("slot 1 gives up its socket");
-    assert!(line.contains("its next worker starts later"), "{line}");
-    drop(clients);
+    bench.hear_all(clients).iter().for_each(|answer| assert!(answer.starts_with("1 0 "), "{answer}"));
+    run.fact_of("listening", 3);
+    assert_eq!(run.logged("gives up"), 0);
     stop(run);
 }
 
@@ -226,7 +243,7 @@ fn bare_socket_of_a_dropped_worker(bench: &Bench) {
     let address = run.ready();
     run.first("dropped");
     // Long enough for a socket to be given up.
-    run.pass(Duration::from_millis(1200));
+    run.pass(Duration::from_millis(1100));
     bench.ask(address, "who");
     assert_eq!((run.all("disconnect").len(), run.logged("gives up")), (0, 0));
     stop(run);

@@ -6,6 +6,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread::{self, available_parallelism},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -22,6 +23,7 @@ cases!("examples":
     blocking_threads_serve_and_survive,
     multi_listen_serves_and_survives,
     multi_listen_without_ipv6,
+    leaky_is_recycled_and_nobody_notices,
     bad_addresses_are_bad_usage,
 );
 
@@ -120,6 +122,26 @@ fn multi_listen_without_ipv6(bench: &Bench) {
     let (addresses, _) = ready(&mut run, 2);
     assert_eq!(addresses, ["127.0.0.1:8000", "127.0.0.1:8001"].map(|at| at.parse().unwrap()));
     stops(run, &[]);
+}
+
+/// It keeps more than it may within its first requests; they and those that follow are answered, by its successor at
+/// last.
+fn leaky_is_recycled_and_nobody_notices(bench: &Bench) {
+    let mut run = bench.example("leaky --listen @:0 --workers 1 --limit 48 --leak 1024 --json");
+    let at = run.ready();
+    let mut requests = 0;
+    while run.all("exit").is_empty() {
+        let mut client = bench.stream(at);
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        assert!(read(client).starts_with("HTTP/1.1 200 OK"), "request {requests}");
+        requests += 1;
+        // The leak is there; the rest is to be served, not to leak.
+        run.pass(if requests < 64 { Duration::ZERO } else { Duration::from_millis(20) });
+    }
+    assert_eq!(run.known("exit", 1).how(), "code 0, recycled");
+    run.log("MiB of memory and is replaced");
+    run.signal(Signal::SIGTERM);
+    run.end_with(0);
 }
 
 fn bad_addresses_are_bad_usage(bench: &Bench) {

@@ -1,6 +1,7 @@
 //! The cases, by theme.
 
 mod addresses;
+mod adoption;
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod channel;
@@ -14,6 +15,7 @@ mod endings;
 mod examples;
 mod forking;
 mod forks;
+mod hang;
 mod harness;
 mod leaving;
 mod listener;
@@ -22,6 +24,7 @@ mod master_killed;
 mod messages;
 mod place;
 mod ports;
+mod recycling;
 mod reload;
 mod restarts;
 mod roles;
@@ -29,6 +32,7 @@ mod rollouts;
 mod scaling;
 mod scoreboard;
 mod serve;
+mod shortage;
 mod side_by_side;
 mod signals;
 mod standalone;
@@ -51,6 +55,9 @@ const THEMES: &[&[Case]] = &[
     ports::CASES,
     restarts::CASES,
     custody::CASES,
+    adoption::CASES,
+    adoption::loans::CASES,
+    hang::CASES,
     steering::CASES,
     listener::CASES,
     load::CASES,
@@ -64,6 +71,7 @@ const THEMES: &[&[Case]] = &[
     side_by_side::CASES,
     descriptors::CASES,
     forks::CASES,
+    shortage::CASES,
     channel::CASES,
     roles::CASES,
     standalone::CASES,
@@ -84,6 +92,7 @@ const THEMES: &[&[Case]] = &[
     rollouts::lingering::CASES,
     rollouts::kinds::CASES,
     reload::CASES,
+    recycling::CASES,
     scaling::CASES,
     leaving::CASES,
     #[cfg(feature = "tokio")]

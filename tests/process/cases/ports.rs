@@ -144,6 +144,8 @@ fn port_is_free_for_the_next_start(bench: &Bench) {
         client.closed();
         run.expect("exited with code 0");
         run.fact("exit");
+        // Its replacement may be about to listen.
+        run.allow("this worker is to leave");
         stop(run);
         let refused = TcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Bench, Fact, Run, cases};
 
 cases!("scoreboard":
     counts_of_a_serving_worker_arrive,
     counts_go_on_across_kill_9,
+    ends_are_counted_by_cause,
     a_turn_that_lasts_is_seen,
     a_worker_that_is_to_leave_is_seen,
     doors_are_counted_by_address,
@@ -106,6 +109,30 @@ fn counts_go_on_across_kill_9(bench: &Bench) {
     stop(run);
 }
 
+fn ends_are_counted_by_cause(bench: &Bench) {
+    let mut run = bench.start("cluster listen=@:0 workers=2");
+    let at = run.ready();
+    let warnings = ["exited with code 0", "exited with code 7", "was killed by SIGABRT", "was killed by SIGKILL"];
+    warnings.iter().for_each(|text| run.expect(text));
+    for (id, last_words) in [(1, "exit 0"), (3, "exit 7"), (4, "exit 7"), (5, "abort")] {
+        bench.client_of(at, id).say(last_words);
+        run.fact_of("ready", id.max(2) + 1);
+    }
+    run.signal_to(run.all("ready").last().unwrap().get("pid"), Signal::SIGKILL);
+    run.fact_of("ready", 7);
+    run.tell("kill 7 9");
+    run.fact_of("ready", 8);
+    run.tell("disconnect 8");
+    run.fact_of("exit", 8);
+    let look = Look::at(&mut run);
+    // Asked, recycled, clean, failed, signalled, hung, not ready, killed, unknown.
+    let [first, second] = look.all("slot")[..] else { panic!("two slots") };
+    assert_eq!(first.field("ends"), Some("[1, 0, 1, 2, 2, 0, 0, 1, 0]"));
+    assert_eq!(second.field("ends"), Some("[0, 0, 0, 0, 0, 0, 0, 0, 0]"));
+    assert_eq!(look.one("total").field("ends"), first.field("ends"));
+    stop(run);
+}
+
 /// The fixture blocks while it talks to a client.
 fn a_turn_that_lasts_is_seen(bench: &Bench) {
     let mut run = bench.start("cluster listen=@:0");
@@ -162,17 +189,17 @@ fn a_worker_writes_its_own_page_only(bench: &Bench) {
         let slot: usize = client.ask("who").split(' ').nth(1).unwrap().parse().unwrap();
         seen[slot] = Some(client.ask("rights"));
     }
-    assert_eq!(seen.map(Option::unwrap), ["r2 w1 r191 w64", "r3 w1 r190 w64", "r4 w1 r189 w64"]);
+    assert_eq!(seen.map(Option::unwrap), ["r2 w1 r191 w65", "r3 w1 r190 w65", "r4 w1 r189 w65"]);
     stop(run);
 }
 
 fn a_worker_of_one_cluster_writes_nothing_of_another(bench: &Bench) {
     let mut run = bench.start("two_masters listen=@:0");
-    assert_eq!(run.first("first_rights").rest(), "r2 w1 r191 w64");
+    assert_eq!(run.first("first_rights").rest(), "r2 w1 r191 w65");
     let second = run.first("second_rights");
     let mut boards: Vec<&str> = second.rest().split(" | ").collect();
     boards.sort_unstable();
-    assert_eq!(boards, ["r2 w1 r191 w64", "r258"]);
+    assert_eq!(boards, ["r2 w1 r191 w65", "r259"]);
     run.end_with(0);
 }
 
@@ -194,7 +221,7 @@ fn a_row_is_used_in_a_cluster_inside_the_worker(bench: &Bench) {
     let rights = run.first("rights");
     let mut boards: Vec<&str> = rights.rest().split(" | ").collect();
     boards.sort_unstable();
-    assert_eq!(boards, ["r1 w1 r11 w4", "r2 w1 r191 w64"]);
+    assert_eq!(boards, ["r1 w1 r11 w5", "r2 w1 r191 w65"]);
     let look = Look::at(&mut run);
     assert_eq!(look.one("row").get::<u64>("requests"), 2);
     assert_eq!(look.one("row").field("user"), Some("[3, 0, 0, 0, 0, 0, 0, 0]"));

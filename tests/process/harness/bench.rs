@@ -133,15 +133,42 @@ impl Bench {
         waiting.iter_mut().for_each(|client| client.say("who"));
         let mut answered = BTreeMap::new();
         while answered.len() < N {
-            let mut asked: Vec<PollFd<'_>> =
-                waiting.iter().map(|client| PollFd::new(client.as_fd(), PollFlags::POLLIN)).collect();
-            let timeout = PollTimeout::try_from(self.left()).expect("a minute at most");
-            assert!(poll(&mut asked, timeout).unwrap() > 0, "{answered:?} have answered, of {workers:?}");
-            let first = asked.iter().position(|client| client.any() == Some(true)).expect("one has an answer");
-            let mut client = waiting.swap_remove(first);
+            let mut client = waiting.swap_remove(self.first_answered(&waiting));
             answered.insert(worker_in(&client.hear().unwrap()), client);
         }
         workers.map(|id| answered.remove(&id).unwrap_or_else(|| panic!("worker {id} serves nobody")))
+    }
+
+    /// So many who have come at once, and asked who serves them.
+    pub(crate) fn crowd(&self, address: SocketAddr, size: usize) -> Vec<Client> {
+        let mut clients: Vec<Client> = (0..size).map(|_| self.connect(address)).collect();
+        clients.iter_mut().for_each(|client| client.say("who"));
+        clients
+    }
+
+    /// Which workers answer a crowd; nobody may be left out.
+    pub(crate) fn answered(&self, crowd: Vec<Client>) -> BTreeSet<u64> {
+        self.hear_all(crowd).iter().map(|answer| worker_in(answer)).collect()
+    }
+
+    /// What each of them hears, who has asked already. They are looked at together, for whoever serves one after the other
+    /// waits until the one that it has answered is gone.
+    pub(crate) fn hear_all(&self, mut clients: Vec<Client>) -> Vec<String> {
+        let mut answers = Vec::new();
+        while !clients.is_empty() {
+            let mut client = clients.swap_remove(self.first_answered(&clients));
+            answers.push(client.hear().unwrap_or_else(|problem| panic!("{problem}, after {} answers", answers.len())));
+        }
+        answers
+    }
+
+    /// Waits until one of them can be read.
+    fn first_answered(&self, clients: &[Client]) -> usize {
+        let mut asked: Vec<PollFd<'_>> =
+            clients.iter().map(|client| PollFd::new(client.as_fd(), PollFlags::POLLIN)).collect();
+        let timeout = PollTimeout::try_from(self.left()).expect("a minute at most");
+        assert!(poll(&mut asked, timeout).unwrap() > 0, "{} clients are not answered", clients.len());
+        asked.iter().position(|client| client.any() == Some(true)).expect("one has an answer")
     }
 
     /// Ends the case as ignored: this machine cannot show what it is about.

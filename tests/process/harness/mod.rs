@@ -28,7 +28,7 @@ pub(crate) use self::{
     client::Client,
     fact::Fact,
     fixture::{become_unprivileged, compared, descriptors, follow_the_harness, log_to, restrict_low_ports, state},
-    procfs::{children, listening_sockets, open_descriptors},
+    procfs::{children, context_switches, listening_sockets, open_descriptors},
     run::Run,
 };
 use arguments::Arguments;

@@ -30,6 +30,7 @@ use super::{
     note,
     outputs::{News, Outputs},
     pid_of,
+    procfs::is_stopped,
 };
 
 pub(crate) struct Run {
@@ -63,6 +64,7 @@ enum What {
 enum Times {
     Once,
     Some,
+    Any,
 }
 
 /// What may be left when the leader has ended.
@@ -214,6 +216,11 @@ impl Run {
         self.expected.push((text.to_owned(), Times::Once));
     }
 
+    /// A warning or an error with this text may come.
+    pub(crate) fn allow(&mut self, text: &str) {
+        self.expected.push((text.to_owned(), Times::Any));
+    }
+
     /// What Rust itself prints of a panic; the library's line is another one.
     pub(crate) fn expect_panic(&mut self, message: &str) {
         for text in ["thread 'main'", message, "RUST_BACKTRACE=1"] {
@@ -235,6 +242,12 @@ impl Run {
 
     pub(crate) fn signal_to(&self, pid: u32, signal: Signal) {
         kill(pid_of(pid), signal).unwrap_or_else(|error| panic!("{signal} to {pid}: {error}"));
+    }
+
+    /// Stops a process, and waits until none of its threads runs any more.
+    pub(crate) fn freeze(&mut self, pid: u32) {
+        self.signal_to(pid, Signal::SIGSTOP);
+        self.pass_until(|| is_stopped(pid));
     }
 
     pub(crate) fn signal_group(&self, signal: Signal) {

@@ -21,10 +21,16 @@ impl Referee {
             Action::Ask { id, within, leave } => self.ask(*id, *within, *leave),
             Action::Signal { id, signal, why } => self.signal(now, *id, *signal, *why),
             Action::Shut { slot, address, why } => self.shut(now, slot.index(), *address, *why),
+            Action::Steer { slot, away } => self.steers(slot.index(), *away),
+            Action::Lend { loan, slot, address, to } => self.lends(now, *loan, (slot.index(), *address), *to),
+            Action::TakeBack { loan, from } => self.takes_back(*loan, *from),
+            Action::Nudge { id } => self.nudges(*id),
+            Action::Doze(on) => self.watch.told(*on),
             Action::Refuse => {
                 let right = self.stop.is_some() && !std::mem::replace(&mut self.refused, true);
                 right.then_some(()).ok_or("nobody is let in any more: once, and when the cluster stops".to_owned())
             }
+            Action::Note { worker, what } => self.noted(now, worker, what),
             Action::Emit(event) => self.event(now, event),
             Action::Finish(outcome) => self.finish(outcome),
         }
@@ -72,8 +78,12 @@ impl Referee {
         let late = self.deadline(life).is_some_and(|deadline| deadline <= now);
         let unready = life.parting.is_none() && life.left.is_none() && life.ready.is_none();
         let at_once = self.stop.as_ref().is_some_and(|stop| stop.how == Shutdown::Now);
+        if let (supervisor::Why::Hung, true) = (why, alive) {
+            return self.hangs(now, id, signal);
+        }
+        let dump_is_late = late && life.pulse.dumps.is_some();
         let own_term = alive && life.left.is_some() && life.terminated.is_none() && (late || life.deaf);
-        let own_kill = alive && (at_once || late && (life.terminated.is_some() || unready));
+        let own_kill = alive && (at_once || dump_is_late || late && (life.terminated.is_some() || unready));
         let life = self.lives.get_mut(&id).ok_or("signal: no such worker")?;
         let first = life.killed.is_none();
         if signal == Signal::TERM && own_term && first {
@@ -104,6 +114,8 @@ impl Referee {
             Event::Listening { worker, address } => self.said(worker, Said::Listening(address.clone())),
             Event::Ready(worker) => self.said(worker, Said::Ready),
             Event::Message { worker, .. } => self.said(worker, Said::Message),
+            Event::Hung { worker, since } => self.said(worker, Said::Hung(*since)),
+            Event::Recovered { worker, after } => self.said(worker, Said::Recovered(*after)),
             Event::Reply { .. } | Event::Writable(_) => Err("nobody has sent anything".to_owned()),
             Event::Stranger { .. } => Err("the supervisor knows no sockets".to_owned()),
             Event::Disconnect(worker) => self.said(worker, Said::Disconnect),
@@ -143,7 +155,7 @@ impl Referee {
         if let Some(rank) = said.rank() {
             let late = matches!(&said, Said::Listening(address) if !life.born.contains(address));
             life.comes(rank, late).map_err(|why| format!("{worker}: {why}"))?;
-        } else if life.last.is_none_or(|last| last >= Rank::Disconnect) {
+        } else if said == Said::Message && life.last.is_none_or(|last| last >= Rank::Disconnect) {
             return Err(format!("{worker}: {said:?} after {:?}", life.last));
         }
         let owed = life.owed.pop_front();
@@ -152,6 +164,7 @@ impl Referee {
 
     fn announced(&mut self, now: At, slot: usize, delay: Duration, deaths: u32) -> Verdict {
         let exactly = now.saturating_add(delay);
+        self.decide(slot, exactly);
         self.will_wait(now, slot, exactly);
         let book = &mut self.slots[slot];
         let is_moot = std::mem::take(&mut book.moot);

@@ -1,7 +1,16 @@
 //! Which step a rollout may begin, and which one an action says it has begun.
 
-use super::{At, Holds, Life, Next, Referee, Span, rollouts::Step};
-use crate::{config::Rollout, event::Cause, id::WorkerId, supervisor::Action, wire::Leave};
+use super::{
+    At, Holds, Life, Next, Referee, Span,
+    goals::{Goal, Running, Step},
+};
+use crate::{
+    config::Rollout,
+    event::Cause,
+    id::{RolloutId, WorkerId},
+    supervisor::Action,
+    wire::Leave,
+};
 
 /// What a rollout does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,10 +31,6 @@ impl Referee {
             return None;
         }
         let idle = |slot: &usize| !running.steps.contains_key(slot) && self.slots[*slot].next == Next::Nobody;
-        let is_old = |slot: &usize| match self.slots[*slot].holds {
-            Holds::Live(id) => !self.lives[&id].is_leaving() && self.lives[&id].generation < running.id,
-            Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) => false,
-        };
         let waits = |slot: &usize| match self.slots[*slot].holds {
             Holds::Due { at, announced, .. } => announced.unwrap_or(at.from) > now,
             Holds::Empty | Holds::Retired(_) | Holds::Live(_) | Holds::Forking(_) => false,
@@ -35,13 +40,25 @@ impl Referee {
             return None;
         }
         let mut slots = (0..self.slots.len()).filter(idle);
-        if let Some(slot) = slots.clone().find(is_old) {
+        let old = match running.goal {
+            Goal::Rollout(id) => slots.clone().find(|slot| self.is_old(*slot, id)),
+            Goal::Recycling => self.first_worn(slots.clone()),
+        };
+        if let Some(slot) = old {
             let succession = beside < surge && self.lingering() < self.may_linger();
             let renewal = under_way - beside < max_unavailable;
             return succession.then_some(Begin::Succession(slot)).or(renewal.then_some(Begin::Renewal(slot)));
         }
         // It may be what the rollout brings that they wait for, so they come last.
-        slots.find(waits).filter(|_| beside == 0).map(Begin::Early)
+        let waiting = running.rollout().and_then(|_| slots.find(waits));
+        waiting.filter(|_| beside == 0).map(Begin::Early)
+    }
+
+    fn is_old(&self, slot: usize, rollout: RolloutId) -> bool {
+        match self.slots[slot].holds {
+            Holds::Live(id) => !self.lives[&id].is_leaving() && self.lives[&id].generation < rollout,
+            Holds::Empty | Holds::Retired(_) | Holds::Due { .. } | Holds::Forking(_) => false,
+        }
     }
 
     /// What this says of the rollout; nothing if there is another reason for it.
@@ -61,7 +78,10 @@ impl Referee {
             Action::Part { slot, id } if !leaves(id) => Some(Begin::Renewal(slot.index())),
             Action::Ask { id, leave: Leave::Shut, .. } if !leaves(id) => Some(Begin::Renewal(self.lives[id].slot)),
             Action::Part { .. } | Action::Ask { .. } | Action::Stay { .. } | Action::Signal { .. } => None,
-            Action::Shut { .. } | Action::Refuse | Action::Emit(_) | Action::Finish(_) => None,
+            Action::Shut { .. } | Action::Refuse | Action::Note { .. } => None,
+            Action::Emit(_) | Action::Finish(_) => None,
+            Action::Steer { .. } | Action::Lend { .. } | Action::TakeBack { .. } => None,
+            Action::Nudge { .. } | Action::Doze(_) => None,
         }
     }
 
@@ -70,12 +90,16 @@ impl Referee {
             Begin::Succession(slot) => (slot, Step::Beside),
             Begin::Renewal(slot) | Begin::Early(slot) => (slot, Step::Without),
         };
+        let cause = self.rollouts.running.as_ref().map_or(Cause::Rollout, Running::cause);
         self.rollouts.running.as_mut().and_then(|running| running.steps.insert(slot, step));
+        self.owes_note(slot);
         match (begun, action) {
-            (Begin::Succession(slot), Action::Spawn { id, .. }) => self.slots[slot].next = Next::Ordered(*id),
+            (Begin::Succession(slot), Action::Spawn { id, .. }) => {
+                (self.slots[slot].next, self.slots[slot].next_for) = (Next::Ordered(*id), cause);
+            }
             (Begin::Renewal(slot), _) => {
                 if let Holds::Live(id) = self.slots[slot].holds {
-                    self.parts(now, id, Cause::Rollout);
+                    self.parts(now, id, cause);
                 }
             }
             (Begin::Early(slot), _) => {

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::{At, First, Holds, Referee, Span, Why};
-use crate::{
-    event::{Cause, ExitStatus, Shutdown},
-    supervisor::Surrender,
-};
+use crate::event::{Cause, ExitStatus, Shutdown};
 
 /// How a slot's worker has ended.
 #[derive(Clone, Copy)]
@@ -30,7 +27,7 @@ impl Referee {
                 book.first = First::Settled;
             }
             if self.slots[slot].dismissed || self.stop.is_some() {
-                return self.doom(slot, Surrender::Left);
+                return self.abandon(now, slot);
             }
             self.is_due(now, slot, None);
         } else if self.stop.is_none() {
@@ -61,7 +58,7 @@ impl Referee {
         self.leave_step(slot);
         self.discard_successor(now, slot);
         self.slots[slot].holds = Holds::Retired(status);
-        self.doom(slot, Surrender::Left);
+        self.abandon(now, slot);
     }
 
     /// A next one is to come, or may be wanted by the program.
@@ -76,7 +73,7 @@ impl Referee {
         self.slots[slot].dismissed = false;
         self.slots[slot].holds = Holds::due(None, at);
         if at.from > now {
-            self.doom(slot, Surrender::BackOff);
+            self.wait_out(now, slot, at);
         }
     }
 
@@ -106,16 +103,10 @@ impl Referee {
         self.restarts.len() > rule.restarts
     }
 
-    /// 100 ms × 2ⁿ up to 30 s (or as configured), ± 20 %.
     pub(super) fn back_off(&mut self, now: At, slot: usize) -> Span {
-        let (first, most) = (self.settings.backoff.first, self.settings.backoff.most);
         let book = &mut self.slots[slot];
-        let nominal = (0..book.delays).fold(first, |delay, _| delay.saturating_mul(2).min(most)).min(most);
+        book.earliest = Span::of_delay(now, &self.settings.backoff, book.delays);
         book.delays += 1;
-        let slack = Duration::from_micros(1);
-        let from = (nominal / 5 * 4).saturating_sub(slack);
-        let to = (nominal / 5).saturating_mul(6).saturating_add(slack);
-        book.earliest = Span { from: now.saturating_add(from), to: now.saturating_add(to) };
         book.earliest
     }
 

@@ -33,7 +33,10 @@ impl Referee {
             Input::Parted(id, _) => {
                 self.lives.get(id).is_some_and(|life| life.parting.is_some() && life.left.is_none())
             }
+            Input::Worn(id, _) => self.stop.is_none() && self.may_wear(*id),
             Input::Deaf(id) | Input::ChannelClosed(id) | Input::Exited(id, _) => lives(id),
+            Input::Stirred => true,
+            Input::Returned(id, loan) => self.has_lent(*loan, *id),
             Input::Drain(id) | Input::Kill(id, _) => lives(id),
             Input::Fork | Input::ReloadFailed => self.stop.is_none() && !self.finished,
             Input::Scale(workers) => {
@@ -51,7 +54,8 @@ impl Referee {
 
     pub(in super::super) fn input(&mut self, now: At, input: &Input) {
         let changes_nobody =
-            matches!(input, Input::Stop(..) | Input::SpawnFailed(..) | Input::Parted(..) | Input::ReloadFailed);
+            matches!(input, Input::Stop(..) | Input::SpawnFailed(..) | Input::Parted(..) | Input::ReloadFailed)
+                || matches!(input, Input::Stirred | Input::Returned(..) | Input::Worn(..));
         if !changes_nobody && !matches!(input, Input::AddressAdded | Input::AddressRemoved(_)) {
             self.look_again_for_threads(now);
         }
@@ -83,7 +87,10 @@ impl Referee {
                 }
             }
             Input::ChannelClosed(id) => self.closed(now, id),
+            Input::Stirred => self.watch.stirs(now),
+            Input::Returned(id, loan) => self.returned(now, id, loan),
             Input::Exited(id, status) => self.exited(now, id, status),
+            Input::Worn(id, why) => self.wears(id, why),
             Input::Fork | Input::Drain(_) | Input::Kill(..) | Input::Stop(..) => {}
             Input::Scale(_) | Input::Rollout(_) | Input::ReloadFailed => {}
             Input::AddressAdded | Input::AddressRemoved(_) => {}
@@ -112,6 +119,8 @@ impl Referee {
             Input::Spawned(..) | Input::SpawnFailed(..) | Input::Online(_) | Input::Listening(..) => {}
             Input::ListenerClosed(..) | Input::Ready(_) | Input::Said(_) | Input::Leaving(_) | Input::Deaf(_) => {}
             Input::ChannelClosed(_) | Input::Exited(..) | Input::Retires(_) | Input::Parted(..) => {}
+            Input::Worn(..) => {}
+            Input::Stirred | Input::Returned(..) => {}
         }
     }
 
@@ -146,12 +155,15 @@ impl Referee {
         self.slots[slot].holds = Holds::due(id, at);
         self.slots[slot].dismissed = false;
         if at.from > now {
-            self.doom(slot, Surrender::BackOff);
+            self.wait_out(now, slot, at);
         }
     }
 
     fn spawned(&mut self, now: At, id: WorkerId, pid: u32) {
         let Some(slot) = self.forking_slot(id) else { return };
+        if self.stop.is_none() {
+            self.watch.begins(now);
+        }
         let born = self.addresses.iter().flatten().cloned().collect();
         self.lives.insert(id, Life::new(slot, pid, now, self.generation(), born));
         let book = &mut self.slots[slot];
@@ -207,7 +219,7 @@ impl Referee {
                 if !self.stop_if_never_ready(now) {
                     let at = self.back_off(now, slot);
                     self.slots[slot].holds = Holds::due(Some(id), at);
-                    self.doom(slot, Surrender::BackOff);
+                    self.wait_out(now, slot, at);
                 }
             }
         }
@@ -235,14 +247,18 @@ impl Referee {
 
     fn listening(&mut self, now: At, id: WorkerId, address: usize) {
         self.online(now, id);
-        self.door_opened(id, address);
+        self.door_opened(now, id, address);
+        if self.has_door(address) {
+            self.watch.stirs(now);
+        }
         if let Some(life) = self.live(id) {
             life.accepts.insert(address);
         }
         let Some(address) = self.addresses[address].clone() else { return };
         let when = self.settings.ready_when;
+        let at_once = self.stop.as_ref().is_some_and(|stop| stop.how == Shutdown::Now);
         let Some(life) = self.live(id) else { return };
-        let parts = life.parting.is_some() && life.left.is_none() && life.killed.is_none();
+        let parts = life.parting.is_some() && life.left.is_none() && life.killed.is_none() && !at_once;
         if life.is_leaving() && !parts || life.listens.contains(&address) {
             return;
         }
@@ -288,6 +304,7 @@ impl Referee {
             life.closed = true;
             life.owed.push_back(Said::Disconnect);
             self.doors_abandoned(now, id);
+            self.forget_loans_to(id);
         }
     }
 
@@ -336,6 +353,7 @@ impl Referee {
     pub(super) fn stop_at(&mut self, now: At, how: Shutdown, why: Why, by: Option<Signal>) {
         self.stop = Some(Stop { how, why, signals: by.into_iter().collect(), since: now });
         self.rollouts_stopped();
+        self.watch.ends();
         self.owed_stopping.push_back(how);
         for book in &mut self.slots {
             if let Holds::Due { announced, .. } = book.holds {

@@ -165,6 +165,8 @@ impl Referee {
     pub(super) fn deadline(&self, life: &Life) -> Option<At> {
         if life.killed.is_some() {
             None
+        } else if let Some(at) = life.pulse.dumps {
+            Some(at + DUMPS)
         } else if let Some(at) = life.terminated {
             Some(at.saturating_add(self.settings.terminate_timeout))
         } else if life.left.is_some() {
@@ -216,9 +218,12 @@ impl Life {
     }
 
     fn ends(&self) -> bool {
-        self.killed.is_some() || self.terminated.is_some() || self.missed_deadline
+        self.pulse.dumps.is_some() || self.killed.is_some() || self.terminated.is_some() || self.missed_deadline
     }
 }
 
 /// A client that knocked before it was led elsewhere has sent the last packet of its handshake by then.
 const ON_THEIR_WAY: Duration = Duration::from_secs(1);
+
+/// For a core of some gigabytes.
+const DUMPS: Duration = Duration::from_secs(10);

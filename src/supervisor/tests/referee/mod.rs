@@ -8,20 +8,34 @@ mod actions;
 mod begins;
 mod doors;
 mod ends;
+mod goals;
+mod hang;
 mod inputs;
 mod leaving;
+mod loans;
+mod recycling;
 mod rollouts;
+mod said;
 mod scaling;
 mod settled;
+mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
-use self::{doors::Doors, rollouts::Rollouts};
+use self::{
+    doors::{Chances, Doors},
+    hang::Pulse,
+    loans::{Attended, Loans},
+    recycling::Wear,
+    rollouts::Rollouts,
+    said::{Rank, Said},
+    watch::Watch,
+};
 use crate::{
-    config::Settings,
+    config::{Backoff, Settings},
     event::{Address, Cause, ExitStatus, Shutdown, WorkerInfo},
     id::{RolloutId, Signal, WorkerId},
     wire::Leave,
@@ -43,6 +57,9 @@ pub(super) struct Referee {
     /// How many slots are to be filled, from the first on.
     target: usize,
     rollouts: Rollouts,
+    chances: Chances,
+    watch: Watch,
+    loans: Loans,
     /// When the cluster was started.
     began: At,
     stop: Option<Stop>,
@@ -61,6 +78,8 @@ struct Book {
     holds: Holds,
     /// Who is to take its place.
     next: Next,
+    /// Why.
+    next_for: Cause,
     /// Nobody follows the one that is there: the program, or the worker, has said so.
     dismissed: bool,
     /// The program has forked here, beyond what is to be filled.
@@ -76,6 +95,9 @@ struct Book {
     /// A stop came between the death and the announcement of its back-off.
     moot: bool,
     doors: Doors,
+    attended: BTreeMap<usize, Attended>,
+    /// Newcomers are led past it, for nobody of it comes.
+    led_past: bool,
     /// Who ended here unasked, with nobody forked since.
     last: Option<WorkerInfo>,
 }
@@ -176,6 +198,7 @@ struct Life {
     terminated: Option<At>,
     killed: Option<At>,
     missed_deadline: bool,
+    wear: Wear,
     /// Since when it is to leave or to be ended.
     draining: Option<At>,
     exited: Option<At>,
@@ -186,29 +209,7 @@ struct Life {
     sent: Vec<Signal>,
     owed: VecDeque<Said>,
     last: Option<Rank>,
-}
-
-/// The events of one worker.
-#[derive(Clone, PartialEq, Debug)]
-enum Said {
-    Fork,
-    Online,
-    Listening(Address),
-    Ready,
-    Message,
-    Disconnect,
-    Exit { status: ExitStatus, cause: Cause },
-}
-
-/// Their order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Rank {
-    Fork,
-    Online,
-    Listening,
-    Ready,
-    Disconnect,
-    Exit,
+    pulse: Pulse,
 }
 
 impl Referee {
@@ -228,6 +229,9 @@ impl Referee {
             forks_accepted: 0,
             target: 0,
             rollouts: Rollouts::default(),
+            chances: Chances::default(),
+            watch: Watch::default(),
+            loans: Loans::default(),
             began: At::ZERO,
             stop: None,
             restarts: Vec::new(),
@@ -251,6 +255,7 @@ impl Referee {
     pub(super) fn idles(&mut self) {
         if self.is_over() {
             self.doom_where_nobody_lives();
+            self.watch.ends();
         }
     }
 
@@ -266,7 +271,7 @@ impl Referee {
     /// Nothing lives, is due or being forked, and something was begun or the end was asked for.
     pub(super) fn is_over(&self) -> bool {
         let empty = |book: &Book| matches!(book.holds, Holds::Empty | Holds::Retired(_)) && book.next == Next::Nobody;
-        let empty = self.slots.iter().all(empty) && !self.is_rolling();
+        let empty = self.slots.iter().all(empty) && !self.is_busy();
         let begun = self.initial() > 0 || self.forks_accepted > 0;
         empty && self.lives.values().all(|life| life.exited.is_some()) && (begun || self.stop.is_some())
     }
@@ -281,6 +286,7 @@ impl Book {
         Self {
             holds: Holds::Empty,
             next: Next::Nobody,
+            next_for: Cause::Rollout,
             dismissed: false,
             by_hand: false,
             owed_stay: false,
@@ -290,6 +296,8 @@ impl Book {
             earliest: Span::exactly(Duration::ZERO),
             moot: false,
             doors: Doors::new(),
+            attended: BTreeMap::new(),
+            led_past: false,
             last: None,
         }
     }
@@ -304,6 +312,16 @@ impl Holds {
 impl Span {
     fn exactly(at: At) -> Self {
         Span { from: at, to: at }
+    }
+
+    /// 100 ms × 2ⁿ up to 30 s (or as configured), ± 20 %.
+    fn of_delay(now: At, rule: &Backoff, delays: u32) -> Self {
+        let (first, most) = (rule.first, rule.most);
+        let nominal = (0..delays).fold(first, |delay, _| delay.saturating_mul(2).min(most)).min(most);
+        let slack = Duration::from_micros(1);
+        let from = (nominal / 5 * 4).saturating_sub(slack);
+        let to = (nominal / 5).saturating_mul(6).saturating_add(slack);
+        Self { from: now.saturating_add(from), to: now.saturating_add(to) }
     }
 
     fn not_before(self, now: At) -> Self {
@@ -337,6 +355,7 @@ impl Life {
             terminated: None,
             killed: None,
             missed_deadline: false,
+            wear: Wear::default(),
             draining: None,
             exited: None,
             owed_asks: VecDeque::new(),
@@ -345,25 +364,15 @@ impl Life {
             sent: Vec::new(),
             owed: VecDeque::from([Said::Fork]),
             last: None,
+            pulse: Pulse::default(),
         }
     }
 
     fn is_leaving(&self) -> bool {
         self.draining.is_some()
     }
-}
 
-impl Said {
-    /// `None`: it may come at any time while the channel is open.
-    fn rank(&self) -> Option<Rank> {
-        match self {
-            Said::Fork => Some(Rank::Fork),
-            Said::Online => Some(Rank::Online),
-            Said::Listening(_) => Some(Rank::Listening),
-            Said::Ready => Some(Rank::Ready),
-            Said::Message => None,
-            Said::Disconnect => Some(Rank::Disconnect),
-            Said::Exit { .. } => Some(Rank::Exit),
-        }
+    fn is_ready(&self) -> bool {
+        self.exited.is_none() && self.ready.is_some() && !self.is_leaving()
     }
 }

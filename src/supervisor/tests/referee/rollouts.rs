@@ -1,13 +1,16 @@
 //! Rolling restarts and the number of workers: what may begin, what has proved itself, and how each request ends.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::{At, Holds, Life, Next, Referee, Span, Verdict};
+use super::{
+    At, Holds, Life, Next, Referee, Span, Verdict,
+    goals::{Goal, Running, Step},
+};
 use crate::{
     config::Rollout,
     event::{Cause, Event, RolloutResult},
     id::{RolloutId, WorkerId},
-    supervisor::{Action, Surrender, Why},
+    supervisor::{Action, Why},
     wire::Leave,
 };
 
@@ -21,22 +24,6 @@ pub(super) struct Rollouts {
     /// The last one that began.
     generation: RolloutId,
     owed: VecDeque<Told>,
-}
-
-pub(super) struct Running {
-    pub(super) id: RolloutId,
-    pub(super) plan: Rollout,
-    /// Under way, by slot.
-    pub(super) steps: BTreeMap<usize, Step>,
-    pub(super) proved: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Step {
-    /// The successor starts beside the worker.
-    Beside,
-    /// The slot has no other worker.
-    Without,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,12 +50,19 @@ impl Referee {
 
     pub(super) fn rollouts_stopped(&mut self) {
         self.rollouts.finishes = None;
-        let running = self.rollouts.running.take().map(|running| running.id);
+        let running = self.rollouts.running.take().and_then(|running| running.rollout());
         let waiting = self.rollouts.waiting.take().map(|(id, _)| id);
         self.rollouts.owed.extend(running.into_iter().chain(waiting).map(Told::Stopped));
     }
 
+    /// A rollout is not over yet.
     pub(in super::super) fn is_rolling(&self) -> bool {
+        let running = self.rollouts.running.as_ref().and_then(Running::rollout);
+        running.is_some() || self.rollouts.waiting.is_some()
+    }
+
+    /// Nor is a step of recycling.
+    pub(super) fn is_busy(&self) -> bool {
         self.rollouts.running.is_some() || self.rollouts.waiting.is_some()
     }
 
@@ -79,18 +73,20 @@ impl Referee {
     /// A turn has come to its end, and this is what the supervisor wants done.
     pub(in super::super) fn rolled(&mut self, now: At, wanted: &VecDeque<Action>) -> Verdict {
         self.rollouts.finishes = None;
+        self.wear_by_time(now);
         self.take_over(now, wanted);
         self.is_done(now);
         let is_idle = self.rollouts.running.as_ref().is_none_or(|running| running.steps.is_empty());
         if let Some((id, plan)) = self.rollouts.waiting.filter(|_| is_idle) {
             let last = self.rollouts.running.take();
             self.rollouts.waiting = None;
-            self.rollouts.owed.extend(last.map(|last| Told::Superseded(last.id)));
+            self.rollouts.owed.extend(last.and_then(|last| last.rollout()).map(Told::Superseded));
             self.rollouts.owed.push_back(Told::Started(id));
             self.rollouts.generation = id;
-            self.rollouts.running = Some(Running { id, plan, steps: BTreeMap::new(), proved: 0 });
+            self.rollouts.running = Some(Running::new(Goal::Rollout(id), plan));
             self.is_done(now);
         }
+        self.begin_recycling();
         for action in wanted {
             if let Action::Emit(Event::Backoff { slot, delay, .. }) = action {
                 self.will_wait(now, slot.index(), now.saturating_add(*delay));
@@ -105,6 +101,8 @@ impl Referee {
                 self.was_not_ready(now, *id);
             } else if let Action::Ask { id, .. } = action {
                 self.has_parted(now, *id);
+            } else if let Action::Note { worker, what } = action {
+                self.hears(now, worker, what);
             }
         }
         Ok(())
@@ -112,9 +110,8 @@ impl Referee {
 
     /// In this very turn: forks of successors that had begun before are withdrawn, and not seen.
     fn is_aborted(&self, wanted: &VecDeque<Action>) -> bool {
-        let Some(running) = &self.rollouts.running else { return false };
-        let is_end =
-            |action: &Action| matches!(action, Action::Emit(Event::RolloutEnded { id, .. }) if *id == running.id);
+        let Some(rollout) = self.rollouts.running.as_ref().and_then(Running::rollout) else { return false };
+        let is_end = |action: &Action| matches!(action, Action::Emit(Event::RolloutEnded { id, .. }) if *id == rollout);
         wanted.iter().any(is_end)
     }
 
@@ -126,8 +123,10 @@ impl Referee {
         }
         let was_known = at.from > now;
         *at = Span::exactly(until);
-        if !was_known {
-            self.doom(slot, Surrender::BackOff);
+        if was_known {
+            self.decide(slot, until);
+        } else {
+            self.wait_out(now, slot, Span::exactly(until));
         }
     }
 
@@ -148,6 +147,9 @@ impl Referee {
         if let Some(begin) = self.may_begin(now) {
             return Err(format!("the rollout may go on by {begin:?} and does not"));
         }
+        if !self.is_busy() && self.is_anybody_worn() {
+            return Err("somebody is worn, and nothing is done about it".to_owned());
+        }
         let Some(slot) = (0..self.slots.len()).find(|slot| self.is_superfluous(*slot)) else { return Ok(()) };
         Err(format!("slot {slot} has a successor and there is no rollout"))
     }
@@ -161,6 +163,7 @@ impl Referee {
         running
             .flat_map(|running| running.steps.iter().filter_map(|(slot, step)| self.proved_at(running, *slot, *step)))
             .chain(self.rollouts.finishes)
+            .chain(self.wear_deadlines())
     }
 
     pub(super) fn rollout_ended(&mut self, id: RolloutId, result: &RolloutResult) -> Verdict {
@@ -193,11 +196,17 @@ impl Referee {
 
     /// A worker that was to prove itself has failed, or will not be there.
     pub(super) fn failed(&mut self, now: At, slot: usize) {
-        if self.step(slot).is_none() {
-            return;
+        let running = self.rollouts.running.as_ref().filter(|running| running.steps.contains_key(&slot));
+        match running.map(|running| running.goal) {
+            None => {}
+            Some(Goal::Recycling) => self.put_off(now, slot),
+            Some(Goal::Rollout(id)) => self.aborted(now, id, slot),
         }
+    }
+
+    fn aborted(&mut self, now: At, id: RolloutId, slot: usize) {
         let Some(running) = self.rollouts.running.take() else { return };
-        self.rollouts.owed.push_back(Told::Aborted(running.id, Some(slot)));
+        self.rollouts.owed.push_back(Told::Aborted(id, Some(slot)));
         for slot in running.steps.into_keys() {
             self.discard_successor(now, slot);
             self.stay(now, slot, Cause::Rollout);
@@ -206,7 +215,11 @@ impl Referee {
 
     pub(super) fn is_tried(&self, life: &Life) -> bool {
         let running = self.rollouts.running.as_ref();
-        running.is_some_and(|running| running.steps.contains_key(&life.slot) && life.generation >= running.id)
+        let running = running.filter(|running| running.steps.contains_key(&life.slot));
+        running.is_some_and(|running| match running.goal {
+            Goal::Rollout(id) => life.generation >= id,
+            Goal::Recycling => life.wear.is_fresh(),
+        })
     }
 
     pub(super) fn succeeds(&self, slot: usize) -> bool {
@@ -224,8 +237,9 @@ impl Referee {
             Next::Ordered(_) => self.slots[slot].next = Next::Nobody,
             Next::Live(id) => {
                 self.slots[slot].next = Next::Nobody;
+                let cause = self.slots[slot].next_for;
                 if let Some(life) = self.live(id) {
-                    life.is_asked(now, within, Leave::HandOver, Cause::Rollout);
+                    life.is_asked(now, within, Leave::HandOver, cause);
                 }
             }
         }
@@ -246,7 +260,7 @@ impl Referee {
         self.settings.max_lingering.unwrap_or(workers)
     }
 
-    fn step(&self, slot: usize) -> Option<Step> {
+    pub(super) fn step(&self, slot: usize) -> Option<Step> {
         self.rollouts.running.as_ref().and_then(|running| running.steps.get(&slot).copied())
     }
 
@@ -267,10 +281,12 @@ impl Referee {
         self.all_ready_if_so();
     }
 
-    /// Where the new worker has been ready for the settle time; but whoever accepts in fewer places than the one that is
-    /// there takes over nothing, and ends the rollout.
+    /// Where the new worker has been ready for the settle time; but whoever accepts in fewer places than the one that
+    /// is there takes over nothing, and ends the rollout.
     fn take_over(&mut self, now: At, wanted: &VecDeque<Action>) {
         let Some(mut running) = self.rollouts.running.take() else { return };
+        let is_left = |slot: &usize| matches!(self.slots[*slot].holds, Holds::Empty | Holds::Retired(_));
+        running.steps.retain(|slot, step| *step == Step::Beside || !is_left(slot));
         let mut deserted = Vec::new();
         for (slot, step) in running.steps.clone() {
             if self.proved_at(&running, slot, step).is_none_or(|at| at > now) {
@@ -286,8 +302,9 @@ impl Referee {
             self.retired(now, slot, old);
             self.promote(now, slot);
             let within = self.settings.linger_timeout.unwrap_or(self.settings.drain_timeout);
+            let cause = self.slots[slot].next_for;
             if let Some(life) = self.live(old) {
-                life.is_asked(now, within, Leave::HandOver, Cause::Rollout);
+                life.is_asked(now, within, Leave::HandOver, cause);
             }
         }
         self.rollouts.running = Some(running);
@@ -315,7 +332,12 @@ impl Referee {
     /// No step is under way and every slot that is to be filled has a worker of the generation that is ready.
     fn is_done(&mut self, now: At) {
         let Some(running) = self.rollouts.running.as_ref().filter(|running| running.steps.is_empty()) else { return };
-        let id = running.id;
+        let Goal::Rollout(id) = running.goal else {
+            if !self.is_anybody_worn() {
+                self.rollouts.running = None;
+            }
+            return;
+        };
         let is_new = |worker: WorkerId| {
             let life = &self.lives[&worker];
             if life.is_leaving() {
@@ -330,8 +352,8 @@ impl Referee {
             Holds::Live(worker) => is_new(worker),
         });
         // Newcomers may still meet somebody older that has yet to hear that it leaves; and others finish.
-        let former = self.lives.iter().filter(|(id, life)| {
-            life.exited.is_none() && life.generation < running.id && self.slots[life.slot].holds != Holds::Live(**id)
+        let former = self.lives.iter().filter(|(worker, life)| {
+            life.exited.is_none() && life.generation < id && self.slots[life.slot].holds != Holds::Live(**worker)
         });
         let met = former.clone().any(|(_, life)| !life.accepts.is_empty());
         let finishes = former.filter_map(|(_, life)| Some(life.draining? + FINISHES));

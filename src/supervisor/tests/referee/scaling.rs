@@ -1,7 +1,7 @@
 //! The number of workers: which slots are to be filled, and which to be left.
 
 use super::{At, First, Holds, Referee, Verdict};
-use crate::{event::Cause, supervisor::Surrender};
+use crate::event::Cause;
 
 impl Referee {
     /// The number of workers.
@@ -32,9 +32,9 @@ impl Referee {
                     book.first = First::Settled;
                 }
                 self.leave_step(slot);
-                self.doom(slot, Surrender::Left);
+                self.abandon(now, slot);
             }
-            Holds::Forking(_) => self.doom(slot, Surrender::Left),
+            Holds::Forking(_) => self.abandon(now, slot),
             Holds::Live(id) => {
                 self.let_go(now, id, Cause::Scaled);
                 self.dismiss(id, Cause::Scaled);

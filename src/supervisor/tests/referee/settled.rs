@@ -18,10 +18,13 @@ impl Referee {
         self.nothing_is_owed()?;
         self.nothing_is_overdue(now)?;
         self.no_door_waits_in_vain(now)?;
+        self.loans_settled(now)?;
+        self.watch.settled()?;
         self.lives_fit_into_slots()?;
         self.rollout_settled(now)?;
+        self.owed_note()?;
         self.deadlines_are_known(timeout)?;
-        if self.is_rolling() && timeout.is_none() && !self.awaits_the_kernel() {
+        if self.is_busy() && timeout.is_none() && !self.awaits_the_kernel() {
             return Err("a rollout waits for nothing".to_owned());
         }
         let expected = self.workers();
@@ -41,7 +44,8 @@ impl Referee {
     /// Who was told to leave, or to end, opens no socket any more.
     pub(in super::super) fn knows_who_was_asked(&self, is_asked: impl Fn(WorkerId) -> bool) -> Verdict {
         for (id, life) in &self.lives {
-            let asked = life.left.is_some() || life.terminated.is_some() || life.killed.is_some();
+            let ends = life.terminated.is_some() || life.killed.is_some() || life.pulse.dumps.is_some();
+            let asked = life.left.is_some() || ends;
             if is_asked(*id) != (asked && life.exited.is_none()) {
                 return Err(format!("worker {id}: the supervisor does not know what it was told"));
             }
@@ -95,6 +99,9 @@ impl Referee {
             if life.deaf && life.terminated.is_none() && life.killed.is_none() {
                 return Err(format!("worker {id} is deaf and was to get SIGTERM"));
             }
+            if life.pulse.is_to_end && life.killed.is_none() && life.pulse.dumps.is_none() {
+                return Err(format!("worker {id} hangs and was to be killed"));
+            }
             if self.deadline(life).is_some_and(|deadline| deadline <= now) {
                 return Err(format!("worker {id} missed its deadline and nothing was done"));
             }
@@ -134,8 +141,13 @@ impl Referee {
             Holds::Empty | Holds::Retired(_) | Holds::Forking(_) | Holds::Live(_) => None,
         });
         let soon = |at: &At| *at < NEVER;
-        let expected =
-            workers.chain(slots).chain(self.door_deadlines()).chain(self.rollout_deadlines()).filter(soon).min();
+        let expected = workers
+            .chain(slots)
+            .chain(self.door_deadlines())
+            .chain(self.rollout_deadlines())
+            .chain(self.watch.next())
+            .filter(soon)
+            .min();
         let actual = actual.filter(soon);
         (actual == expected).then_some(()).ok_or_else(|| format!("poll_timeout is {actual:?}, expected {expected:?}"))
     }

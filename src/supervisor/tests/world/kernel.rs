@@ -5,15 +5,15 @@ use std::{
     time::Duration,
 };
 
-use super::Random;
+use super::{Random, seats::Seats};
 use crate::{
     event::ExitStatus,
     id::{Signal, WorkerId},
     supervisor::{
-        Action, SpawnFailure,
+        Action, Look, SpawnFailure, Worn,
         tests::{
             referee::At,
-            rig::{Input, Kernel},
+            rig::{Input, Kernel, Place},
         },
     },
 };
@@ -28,6 +28,7 @@ pub(super) struct SimKernel {
     workers: HashMap<WorkerId, Manners>,
     scheduled: u64,
     pids: u32,
+    pub(super) seats: Seats,
 }
 
 /// The mood of a whole walk.
@@ -70,9 +71,10 @@ enum OnTerm {
 }
 
 impl SimKernel {
-    pub(super) fn new(random: Random, temper: Temper, addresses: usize) -> Self {
+    pub(super) fn new(mut random: Random, temper: Temper, addresses: usize) -> Self {
+        let seats = Seats::new(random.fork());
         let (agenda, workers) = (BTreeMap::new(), HashMap::new());
-        Self { random, agenda, last_id: 0, temper, addresses, workers, scheduled: 0, pids: 4000 }
+        Self { random, agenda, last_id: 0, temper, addresses, workers, scheduled: 0, pids: 4000, seats }
     }
 
     pub(super) fn next(&self) -> Option<At> {
@@ -191,6 +193,7 @@ impl SimKernel {
             (5, Input::ChannelClosed(id)),
             (if self.addresses > 0 { 8 } else { 0 }, Input::ListenerClosed(id, address)),
             (3, Input::Deaf(id)),
+            (25, Input::Worn(id, Worn::Requests(5))),
         ] {
             if self.random.chance(chance) {
                 let at = if self.random.chance(50) { at } else { at / 2 } + self.random.moment();
@@ -238,6 +241,19 @@ impl SimKernel {
         }
     }
 
+    /// The borrower may decline, now or later.
+    fn lent(&mut self, now: At, loan: u32, place: Place, to: WorkerId) -> Vec<Input> {
+        if self.random.chance(10) {
+            return vec![Input::Returned(to, loan)];
+        }
+        self.seats.lent(loan, place, to);
+        if self.random.chance(10) {
+            let at = now + self.random.moment();
+            self.schedule(at, Input::Returned(to, loan));
+        }
+        Vec::new()
+    }
+
     fn signalled(&mut self, now: At, id: WorkerId, signal: Signal) {
         let Some(manners) = self.workers.get(&id).copied() else { return };
         let at = now + self.random.moment();
@@ -265,7 +281,10 @@ impl Kernel for SimKernel {
 
     fn perform(&mut self, now: At, action: &Action) -> Vec<Input> {
         match action {
-            Action::Spawn { id, .. } => return self.fork(now, *id),
+            Action::Spawn { slot, id } => {
+                self.seats.forked(*slot, *id);
+                return self.fork(now, *id);
+            }
             Action::Part { id, .. } => return vec![Input::Parted(*id, self.random.chance(50))],
             Action::Ask { id, .. } => match self.workers.get(id).map(|manners| manners.on_ask) {
                 Some(OnAsk::Deaf) => return vec![Input::Deaf(*id)],
@@ -281,8 +300,20 @@ impl Kernel for SimKernel {
                 None => {}
             },
             Action::Signal { id, signal, .. } => self.signalled(now, *id, *signal),
-            Action::Stay { .. } | Action::Shut { .. } | Action::Refuse | Action::Emit(_) | Action::Finish(_) => {}
+            Action::Stay { .. } | Action::Shut { .. } | Action::Refuse | Action::Note { .. } => {}
+            Action::Emit(_) | Action::Finish(_) => {}
+            Action::Lend { loan, slot, address, to } => return self.lent(now, *loan, (slot.index(), *address), *to),
+            Action::TakeBack { loan, .. } => self.seats.is_over(*loan),
+            Action::Doze(true) if self.random.chance(30) => {
+                let at = now + self.random.moment();
+                self.schedule(at, Input::Stirred);
+            }
+            Action::Steer { .. } | Action::Nudge { .. } | Action::Doze(_) => {}
         }
         Vec::new()
+    }
+
+    fn look(&mut self, now: At, seats: &[WorkerId], doors: &[Place]) -> Look {
+        self.seats.look(now, seats, doors)
     }
 }

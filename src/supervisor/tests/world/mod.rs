@@ -1,6 +1,7 @@
 //! A simulated world: a kernel, workers, a program with requests of its own, and a clock that also jumps.
 
 mod kernel;
+mod seats;
 
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use super::{
     rig::{Input, Rig},
 };
 use crate::{
-    config::{Backoff, Intensity, ReadyWhen, Restart, Rollout, Settings},
-    event::{Event, ExitStatus, RolloutResult, Shutdown},
+    config::{Backoff, Hang, Intensity, ReadyWhen, Recycle, Restart, Rollout, Settings},
+    event::{Cause, Event, ExitStatus, RolloutResult, Shutdown},
     id::{Signal, WorkerId},
-    supervisor::{Outcome, SpawnFailure},
+    supervisor::{Outcome, SpawnFailure, Worn},
 };
 
 pub(super) struct World {
@@ -24,14 +25,14 @@ pub(super) struct World {
     stopping: bool,
     /// Rollouts are bound to end: workers come up, and every deadline is one.
     healthy: bool,
-    rollouts: Vec<&'static str>,
+    seen: Vec<&'static str>,
 }
 
-/// How a walk has ended, and the rollouts on its way.
+/// How a walk has ended, and what has happened on its way.
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) outcome: Outcome,
-    pub(super) rollouts: Vec<&'static str>,
+    pub(super) seen: Vec<&'static str>,
 }
 
 /// What the program and the clock do in this walk.
@@ -41,6 +42,8 @@ struct Habits {
     /// Per cent of exits that the program answers with a fork of its own.
     refork: u64,
     jumps: bool,
+    /// That the watch takes in one turn; later ones are late.
+    looks: usize,
     /// The clock goes from one moment at which something happens to the next.
     hurried: bool,
 }
@@ -55,6 +58,7 @@ impl World {
             requests: random.pick(&[0, 5, 30]),
             refork: if settings.manual { 80 } else { random.pick(&[0, 0, 10]) },
             jumps: random.chance(30),
+            looks: random.pick(&[0, 0, 3, 12, 12, 50]),
             hurried: temper == Temper::Frantic,
         };
         if trace {
@@ -64,7 +68,7 @@ impl World {
         let deadlines = [settings.ready_timeout, settings.drain_timeout, settings.terminate_timeout];
         let healthy = temper == Temper::Calm && deadlines.iter().all(|time| *time < Duration::from_secs(3600));
         let rig = Rig::new(settings, addresses, random.next(), kernel).traced(trace);
-        Self { rig, random, habits, stopping: false, healthy, rollouts: Vec::new() }
+        Self { rig, random, habits, stopping: false, healthy, seen: Vec::new() }
     }
 
     /// A walk of `turns` turns and then until the end; returns how the cluster ended.
@@ -95,9 +99,12 @@ impl World {
             self.rig.settle()?;
             self.rig.idle()?;
         }
-        self.note_rollouts();
+        self.note_all();
+        if self.rig.kernel.seats.last_loan > 0 {
+            self.seen.push("lent");
+        }
         let outcome = self.rig.outcome.ok_or("the cluster does not end after everything was killed")?;
-        Ok(Walk { outcome, rollouts: self.rollouts })
+        Ok(Walk { outcome, seen: self.seen })
     }
 
     /// Nobody asks for anything any more, and time passes.
@@ -114,25 +121,34 @@ impl World {
         Err("a rollout does not end".to_owned())
     }
 
-    fn note_rollouts(&mut self) {
+    fn note_all(&mut self) {
         for event in std::mem::take(&mut self.rig.events) {
-            self.note_rollout(&event);
+            self.note(&event);
         }
     }
 
-    fn note_rollout(&mut self, event: &Event) {
-        let Event::RolloutEnded { result, .. } = event else { return };
-        self.rollouts.push(match result {
-            RolloutResult::Done => "done",
-            RolloutResult::Aborted { slot: None, .. } => "not begun",
-            RolloutResult::Aborted { slot: Some(_), .. } => "aborted",
-            RolloutResult::Superseded => "superseded",
-            RolloutResult::Stopped => "stopped",
+    fn note(&mut self, event: &Event) {
+        self.seen.extend(match event {
+            Event::RolloutEnded { result, .. } => Some(match result {
+                RolloutResult::Done => "rollout done",
+                RolloutResult::Aborted { slot: None, .. } => "rollout not begun",
+                RolloutResult::Aborted { slot: Some(_), .. } => "rollout aborted",
+                RolloutResult::Superseded => "rollout superseded",
+                RolloutResult::Stopped => "rollout stopped",
+            }),
+            Event::Hung { .. } => Some("hung"),
+            Event::Recovered { .. } => Some("recovered"),
+            Event::Exit { cause: Cause::Hung, .. } => Some("killed for hanging"),
+            Event::Exit { cause: Cause::Recycled, .. } => Some("recycled"),
+            Event::Exit { .. } | Event::Fork(_) | Event::ForkFailed { .. } | Event::AllReady { .. } => None,
+            Event::Online(_) | Event::Listening { .. } | Event::Ready(_) | Event::Disconnect(_) => None,
+            Event::Message { .. } | Event::Reply { .. } | Event::Writable(_) | Event::Stranger { .. } => None,
+            Event::Backoff { .. } | Event::Stopping(_) | Event::RolloutStarted(_) => None,
         });
     }
 
     fn turn(&mut self) -> Verdict {
-        self.time_passes();
+        self.time_passes()?;
         self.deliver()?;
         if self.random.chance(10) {
             let input = self.any_input();
@@ -161,7 +177,7 @@ impl World {
     }
 
     fn program_sees(&mut self, event: &Event) -> Verdict {
-        self.note_rollout(event);
+        self.note(event);
         self.stopping |= matches!(event, Event::Stopping(_));
         let Event::Exit { .. } = event else { return Ok(()) };
         if self.random.chance(self.habits.refork) {
@@ -170,9 +186,9 @@ impl World {
         Ok(())
     }
 
-    fn time_passes(&mut self) {
+    fn time_passes(&mut self) -> Verdict {
         let now = self.rig.now;
-        self.rig.now = match self.random.below(100) {
+        let then = match self.random.below(100) {
             0.. if self.habits.hurried => now.max(self.next_moment()),
             0..60 => now.max(self.next_moment()),
             60..75 => now + self.random.moment(),
@@ -181,10 +197,11 @@ impl World {
             82..84 if self.habits.jumps => now.saturating_sub(Duration::from_millis(self.random.below(100_000))),
             80.. => now,
         };
+        self.rig.goes_to(then, self.habits.looks)
     }
 
     fn next_moment(&self) -> At {
-        let timeout = self.rig.timeout().filter(|at| *at < FAR);
+        let timeout = self.rig.deadline().filter(|at| *at < FAR);
         timeout.into_iter().chain(self.rig.kernel.next()).min().unwrap_or(self.rig.now)
     }
 
@@ -242,7 +259,10 @@ impl World {
         let id = self.any_id();
         let live = self.rig.workers().iter().any(|worker| worker.id == id && worker.state.is_alive());
         let address = self.random.below(3) as usize;
-        match self.random.below(16) {
+        let loan = self.random.below(u64::from(self.rig.kernel.seats.last_loan) + 2) as u32;
+        match self.random.below(19) {
+            17 => Input::Stirred,
+            18 => Input::Returned(id, loan),
             // Only the kernel knows what became of a fork that is under way.
             0..=2 if self.rig.kernel.is_awaited(id) => Input::Online(id),
             0 => Input::Spawned(id, 77),
@@ -259,8 +279,9 @@ impl World {
             11 => Input::Said(id),
             12 | 14 => Input::Retires(id),
             13 => Input::Parted(id, self.random.chance(50)),
-            15 if !live => Input::Exited(id, ExitStatus::unknown()),
-            15.. => Input::Online(id),
+            15 => Input::Worn(id, Worn::Connections(3)),
+            16 if !live => Input::Exited(id, ExitStatus::unknown()),
+            16.. => Input::Online(id),
         }
     }
 }
@@ -290,9 +311,24 @@ fn settings(random: &mut Random) -> Settings {
         drain_timeout: random.pick(&[tiny, short, long, long, Duration::MAX]),
         terminate_timeout: random.pick(&[tiny, short, Duration::from_secs(5), Duration::MAX]),
         max_lingering: random.pick(&[None, None, Some(1), Some(2), Some(100)]),
+        hang: hang(random, short),
         linger_timeout: random.pick(&[None, None, Some(short), Some(Duration::from_secs(300))]),
+        rollout: random
+            .pick(&[Rollout::new(), Rollout::new().surge(4), Rollout::new().surge(0).max_unavailable(2)])
+            .settle(random.pick(&[Duration::ZERO, short, Duration::from_secs(1)])),
+        recycle: random.pick(&[
+            Recycle::new(),
+            Recycle::new(),
+            Recycle::new().age(Duration::from_secs(2)),
+            Recycle::new().age(Duration::from_secs(20)).jitter(1.0),
+        ]),
         ..Settings::with_workers(workers)
     }
+}
+
+fn hang(random: &mut Random, short: Duration) -> Hang {
+    let soon = Hang::new().warn(short).kill(short * 4);
+    random.pick(&[Hang::new(), soon, soon.abort(true), Hang::new().warn(short * 2).never_kill()])
 }
 
 /// splitmix64.
