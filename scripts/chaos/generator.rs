@@ -1,6 +1,6 @@
 //! The load generator `examples/load` as a process, and its report.
 
-use std::{env, fmt, net::SocketAddr};
+use std::{env, fmt, net::SocketAddr, time::Duration};
 
 use nix::sys::signal::Signal;
 
@@ -61,7 +61,7 @@ impl Generator {
     }
 
     /// When it has ended by itself.
-    fn report(mut self) -> Attempt<Report> {
+    pub(crate) fn report(mut self) -> Attempt<Report> {
         let line = self.0.line()?.ok_or("the load generator has no report")?;
         let report = Report::parse(&line)?;
         let complaint = self.0.complaint()?;
@@ -77,6 +77,8 @@ pub(crate) struct Report {
     complete: bool,
     pub(crate) load: Book,
     pub(crate) idle: Book,
+    /// The longest that any request took which was answered.
+    pub(crate) slowest: Duration,
     /// How often each body came.
     pub(crate) bodies: Vec<(String, u64)>,
 }
@@ -102,7 +104,21 @@ impl Report {
         let (load, idle) = line.split_once("\"idle\":{").map_or((line, None), |(load, idle)| (load, Some(idle)));
         let bodies = part(line, "bodies").map_or(Ok(Vec::new()), numbers)?;
         let idle = idle.map_or_else(|| Ok(Book::default()), Book::parse)?;
-        Ok(Self { complete: line.contains("\"complete\":true"), load: Book::parse(load)?, idle, bodies })
+        let complete = line.contains("\"complete\":true");
+        Ok(Self { complete, load: Book::parse(load)?, idle, slowest: slowest(load)?, bodies })
+    }
+
+    /// What is wrong, but for so many failures of these kinds, and what there were of them.
+    pub(crate) fn wrongs_but(&self, kinds: &[&str], most: u64) -> (Vec<String>, u64) {
+        let failures = self.load.failures.iter();
+        let excused: u64 = failures.filter(|(kind, _)| kinds.contains(&&**kind)).map(|(_, count)| count).sum();
+        let is_other = |wrong: &String| !kinds.iter().any(|kind| wrong.ends_with(&format!(" {kind}")));
+        let mut wrongs: Vec<String> = self.wrongs().into_iter().filter(is_other).collect();
+        if excused > most {
+            wrongs
+                .push(format!("{excused} connections failed, of which {most} are explained: {:?}", self.load.failures));
+        }
+        (wrongs, excused)
     }
 
     /// What is wrong.
@@ -155,6 +171,13 @@ impl fmt::Display for Book {
     }
 }
 
+/// 0 if nothing was answered.
+fn slowest(text: &str) -> Attempt<Duration> {
+    let times = part(text, "latency_us").ok_or("no latencies in the report")?;
+    let most = times.split(',').find_map(|member| member.strip_prefix("\"max\":")).unwrap_or("0");
+    Ok(Duration::from_secs_f64(most.parse::<f64>()? / 1e6))
+}
+
 /// What is between the braces of a member that holds only numbers.
 fn part<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("\"{name}\":{{"))?;
@@ -168,6 +191,18 @@ fn numbers(part: &str) -> Attempt<Vec<(String, u64)>> {
     };
     part.split(',').filter(|text| !text.is_empty()).map(member).collect()
 }
+
+/// A connection that was accepted by a process which has died.
+pub(crate) const CUT: [&str; 8] = [
+    "reset_before_request",
+    "reset_after_request",
+    "eof_before_answer",
+    "reset_on_reuse",
+    "eof_on_reuse",
+    "reset_inside_answer",
+    "eof_inside_answer",
+    "reset_while_idle",
+];
 
 /// Longer than any row.
 const FOR_EVER: &str = "3600";

@@ -1,13 +1,14 @@
 //! The figures of the project, measured: kills, starts, memory, wake-ups, stops under load; one table at the end.
 //!
-//! `scripts/chaos/run [ROW…]` builds and runs it. Each row runs in a process of its own under a deadline, so that one
+//! `scripts/chaos/run [ROW…]` builds and runs it; `scripts/soak` lets it do the same at random, for long. Each row runs in a process of its own under a deadline, so that one
 //! that hangs or panics becomes a line of the table and the others go on. Every process dies with the one that started
 //! it (the kernel's parent-death signal), so nothing is left behind when this is interrupted. Loopback only.
 //!
 //! The exit code is 0 even if a timing bar is missed (machines are noisy), 1 if something was wrong: a zombie, a lost
 //! worker, a port that is not free, two winners, a reset request, a client that was lost in a queue, a row that failed;
 //! or if a time is far beyond its bar, so that no machine explains it: newcomers who are not refused half a second after
-//! the master has begun to stop, steering that costs more than a tenth.
+//! the master has begun to stop, steering that costs more than a tenth, a client that waits for a second for a worker that
+//! has not accepted it, a watch that takes a twentieth of a CPU.
 
 #![allow(
     clippy::print_stdout,
@@ -16,12 +17,15 @@
 )]
 
 mod bare;
+mod boot;
 mod embed;
 mod figure;
 mod folder;
+mod frozen;
 mod generator;
 mod lines;
 mod load;
+mod output;
 mod process;
 mod procfs;
 mod random;
@@ -29,6 +33,7 @@ mod release;
 mod rows;
 mod serve;
 mod server;
+mod soak;
 mod times;
 mod user;
 
@@ -50,7 +55,7 @@ use nix::{
 use crate::{
     figure::{Figure, Verdict, table},
     load::Connections,
-    rows::{ROWS, Row, SHORT},
+    rows::{LONG, ROWS, Row, SHORT},
 };
 
 /// Whatever went wrong, in words.
@@ -80,13 +85,15 @@ fn role(words: &[&str]) -> Attempt<ExitCode> {
         ["--load-new", address, clients] => load::run(address, clients, Connections::New),
         ["--exec", program, rest @ ..] => Err(Command::new(program).args(rest).exec().into()),
         ["--exec-as-nobody", program, rest @ ..] => match user::exec_as_nobody(program, rest)? {},
-        ["--short", names @ ..] => all(names, true),
-        names => all(names, false),
+        ["--soak", words @ ..] => soak::run(words),
+        ["--short", names @ ..] => all(names, Some(SHORT)),
+        ["--long", names @ ..] => all(names, Some(LONG)),
+        names => all(names, None),
     }
 }
 
 /// Runs the rows, each in its process, and prints the table.
-fn all(names: &[&str], is_short: bool) -> Attempt<ExitCode> {
+fn all(names: &[&str], length: Option<&str>) -> Attempt<ExitCode> {
     if let Some(unknown) = names.iter().find(|name| !ROWS.iter().any(|row| row.is_called(name))) {
         let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         eprintln!("chaos: there is no row {unknown}; rows: {}", known.join(" "));
@@ -96,11 +103,12 @@ fn all(names: &[&str], is_short: bool) -> Attempt<ExitCode> {
     if procfs::is_ignored(std::process::id(), Signal::SIGHUP)? {
         return Err("SIGHUP is ignored here, and so by the servers (nohup? setsid does without)".into());
     }
-    let is_wanted =
-        |row: &&Row| (row.is_short || !is_short) && (names.is_empty() || names.iter().any(|name| row.is_called(name)));
+    let is_wanted = |row: &&Row| {
+        (row.is_short || length != Some(SHORT)) && (names.is_empty() || names.iter().any(|name| row.is_called(name)))
+    };
     for row in ROWS.iter().filter(is_wanted) {
         eprintln!("chaos: {}: {}", row.name, row.what);
-        figures.extend(apart(row, is_short).unwrap_or_else(|error| vec![row.failed(error)]));
+        figures.extend(apart(row, length).unwrap_or_else(|error| vec![row.failed(error)]));
     }
     print!("{}", table(&figures));
     let wrong = figures.iter().any(|figure| figure.verdict == Verdict::Failed);
@@ -108,10 +116,10 @@ fn all(names: &[&str], is_short: bool) -> Attempt<ExitCode> {
 }
 
 /// One row in a process of its own.
-fn apart(row: &Row, is_short: bool) -> Attempt<Vec<Figure>> {
+fn apart(row: &Row, length: Option<&str>) -> Attempt<Vec<Figure>> {
     let mut command = process::this_program(&["--row", row.name]);
-    if is_short {
-        command.env(SHORT, "1");
+    if let Some(length) = length {
+        command.env(length, "1");
     }
     let mut child = command.process_group(0).stdout(Stdio::piped()).spawn()?;
     let mut stdout = child.stdout.take().ok_or("no stdout")?;
@@ -122,13 +130,14 @@ fn apart(row: &Row, is_short: bool) -> Attempt<Vec<Figure>> {
         // Nobody waits any more if the row was too slow.
         let _ = sender.send(read.map(|_| text));
     });
-    let text = receiver.recv_timeout(row.within);
+    let within = if length == Some(LONG) { row.within * LONGER } else { row.within };
+    let text = receiver.recv_timeout(within);
     // Does nothing if the row has ended. Otherwise whatever it started ends with it, or becomes an orphan of this
     // process.
     let _ = killpg(Pid::from_raw(child.id().try_into()?), Signal::SIGKILL);
     let status = child.wait()?;
     process::end_orphans()?;
-    let text = text.map_err(|_| format!("not finished within {:?}", row.within))??;
+    let text = text.map_err(|_| format!("not finished within {within:?}"))??;
     let figures: Vec<Figure> = text.lines().filter_map(Figure::from_line).collect();
     if figures.is_empty() { Err(format!("ended with {status} and no result").into()) } else { Ok(figures) }
 }
@@ -144,6 +153,9 @@ fn measure(name: &str) -> Attempt<ExitCode> {
     figures.iter().for_each(|figure| println!("{}", figure.to_line()));
     Ok(ExitCode::SUCCESS)
 }
+
+/// Minutes become tens of minutes.
+const LONGER: u32 = 10;
 
 /// What this program is in the processes that it starts.
 const ROLES: [&str; 6] = ["--row", "--serve", "--load", "--load-new", "--exec", "--exec-as-nobody"];

@@ -2,9 +2,10 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Lines, Read, Write},
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
     os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,13 +22,14 @@ use nix::{
 
 use crate::{
     Attempt,
+    output::{Heard, Output},
     procfs::{self, Relative},
 };
 
 /// The leader of a process group of its own.
 pub(crate) struct Process {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    output: Output,
     complaints: Option<BufReader<ChildStderr>>,
 }
 
@@ -45,6 +47,13 @@ impl Process {
         Self::spawn(&mut command)
     }
 
+    /// With its log, as detailed as `level`, in a file.
+    pub(crate) fn start_logged(words: &[&str], level: &str, log: File) -> Attempt<Self> {
+        let mut command = this_program(words);
+        command.stdin(Stdio::piped()).stderr(log).env("RUST_LOG", level);
+        Self::spawn(&mut command)
+    }
+
     /// The load generator, with stderr for [`Process::heard`] and [`Process::complaint`].
     pub(crate) fn start_heard(words: &[&str]) -> Attempt<Self> {
         let mut command = this_program(words);
@@ -56,7 +65,7 @@ impl Process {
         let mut child = command.process_group(0).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no stdout")?;
         let complaints = child.stderr.take().map(BufReader::new);
-        Ok(Self { child, lines: BufReader::new(stdout).lines(), complaints })
+        Ok(Self { child, output: Output::new(stdout), complaints })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -65,7 +74,15 @@ impl Process {
 
     /// The next line of its stdout; `None` at the end of it.
     pub(crate) fn line(&mut self) -> Attempt<Option<String>> {
-        Ok(self.lines.next().transpose()?)
+        match self.line_before(None)? {
+            Heard::Line(line) => Ok(Some(line)),
+            Heard::Nothing | Heard::End => Ok(None),
+        }
+    }
+
+    /// The same, if it comes before `end`; `None`: waits for ever.
+    pub(crate) fn line_before(&mut self, end: Option<Instant>) -> Attempt<Heard> {
+        Ok(self.output.line(end)?)
     }
 
     /// The next line of its stderr.

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io, process,
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -41,7 +42,11 @@ pub(crate) fn children_of(parent_pid: u32) -> io::Result<Vec<Relative>> {
 
 /// The open descriptors of this process.
 pub(crate) fn descriptors() -> io::Result<usize> {
-    Ok(fs::read_dir("/proc/self/fd")?.count())
+    descriptors_of(process::id())
+}
+
+pub(crate) fn descriptors_of(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
 /// Proportional set size: memory shared by n processes counts 1/n in each.
@@ -54,6 +59,13 @@ pub(crate) fn pss_kib(pid: u32) -> Attempt<u64> {
 pub(crate) fn switches(pid: u32) -> Attempt<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     Ok(number(&text, "voluntary_ctxt_switches:")? + number(&text, "nonvoluntary_ctxt_switches:")?)
+}
+
+/// For how long its first thread has had a CPU.
+pub(crate) fn cpu_time(pid: u32) -> Attempt<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+    let nanoseconds = text.split(' ').next().ok_or("the kernel does not tell the CPU time")?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
 }
 
 /// Whether the process has not taken this signal yet.

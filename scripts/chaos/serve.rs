@@ -1,4 +1,4 @@
-//! The smallest server that drains properly: HTTP with keep-alive, one fixed answer.
+//! The smallest server that drains properly: HTTP with keep-alive, one fixed answer; to `/sleep/MS` so much later.
 //!
 //! Drain: what waits at the door is accepted and the door closed; the next answer of every connection says `Connection:
 //! close`; a connection that asks nothing for [`GRACE`] is closed.
@@ -7,19 +7,20 @@ use std::{
     hint,
     io::{self, Read, Write},
     process::ExitCode,
+    thread,
     time::{Duration, Instant},
 };
 
 use mio_cluster::{
-    Cluster, Event, Listener, Rollout, Row, Worker,
+    Cluster, Event, Hang, Listener, Recycle, Rollout, Row, Scoreboard, Totals, Worker,
     mio::{Events, Interest, Poll, Token, net::TcpStream},
 };
 
-use crate::{Attempt, embed, lines::Lines, release::Release};
+use crate::{Attempt, boot::Boot, embed, lines::Lines, release::Release};
 
 /// The role `--serve`: a master that prints its events as JSON.
 pub(crate) fn run(words: &[&str]) -> Attempt<ExitCode> {
-    let Options { cluster, spins, waits, embedded, release, stay } = Options::parse(words)?;
+    let Options { cluster, spins, waits, embedded, totals, boot, release, stay } = Options::parse(words)?;
     if waits {
         println!("waiting");
         io::stdin().read_to_end(&mut Vec::new())?;
@@ -27,6 +28,7 @@ pub(crate) fn run(words: &[&str]) -> Attempt<ExitCode> {
     let again = release.clone();
     let cluster = cluster.on_reload(move || again.read());
     let work = move |mut worker: Worker| {
+        boot.begin(worker.slot().index());
         release.begin(&mut worker)?;
         match stay {
             Some(stay) => Ok(Lines { stay }.serve(worker)?),
@@ -36,7 +38,16 @@ pub(crate) fn run(words: &[&str]) -> Attempt<ExitCode> {
     if embedded {
         return embed::run(cluster, work);
     }
-    match cluster.run_with(work, |_master, event| print(&event)) {
+    let tell = move |scoreboard: Scoreboard, event: &Event| {
+        print(event);
+        if let (true, Event::Exit { .. }) = (totals, event) {
+            let Totals { accepted, adopted, closed, abandoned, .. } = scoreboard.total();
+            println!(
+                r#"{{"event":"totals","accepted":{accepted},"adopted":{adopted},"closed":{closed},"abandoned":{abandoned}}}"#
+            );
+        }
+    };
+    match cluster.run_with(work, move |master, event| tell(master.scoreboard(), &event)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("{error:#}");
@@ -52,6 +63,9 @@ struct Options {
     /// For the end of stdin, before the start.
     waits: bool,
     embedded: bool,
+    /// Tells the sums of the scoreboard after each end of a worker.
+    totals: bool,
+    boot: Boot,
     release: Release,
     /// Serves lines instead, to clients that may stay for so long when their worker leaves.
     stay: Option<Duration>,
@@ -59,8 +73,9 @@ struct Options {
 
 impl Options {
     fn parse(words: &[&str]) -> Attempt<Self> {
-        let (cluster, release) = (Cluster::new(), Release::new(None));
-        let mut this = Self { cluster, spins: false, waits: false, embedded: false, release, stay: None };
+        let (cluster, boot, release) = (Cluster::new(), Boot::new(None), Release::new(None));
+        let (spins, waits, embedded, totals, stay) = (false, false, false, false, None);
+        let mut this = Self { cluster, spins, waits, embedded, totals, boot, release, stay };
         let mut words = words.iter();
         while let Some(option) = words.next() {
             let mut value = || words.next().copied().ok_or_else(|| format!("{option} needs a value"));
@@ -68,6 +83,8 @@ impl Options {
                 "--spin" => this.spins = true,
                 "--wait" => this.waits = true,
                 "--embedded" => this.embedded = true,
+                "--totals" => this.totals = true,
+                "--boot" => this.boot = Boot::new(Some(value()?.into())),
                 "--release" => this.release = Release::new(Some(value()?.into())),
                 "--lines" => this.stay = Some(millis(value()?)?),
                 other => this.cluster = with(this.cluster, other, value()?)?,
@@ -84,6 +101,8 @@ fn with(cluster: Cluster, option: &str, value: &str) -> Attempt<Cluster> {
         "--keep-listeners" => cluster.keep_listeners(value.parse()?),
         "--settle" => cluster.rollout(Rollout::new().settle(millis(value)?)),
         "--max-lingering" => cluster.max_lingering(value.parse()?),
+        "--kill-hung" => cluster.hang(Hang::new().warn(WARN).kill(millis(value)?)),
+        "--recycle-connections" => cluster.recycle(Recycle::new().connections(value.parse()?)),
         "--ready-timeout" => cluster.ready_timeout(millis(value)?),
         unknown => return Err(format!("unknown option {unknown}").into()),
     })
@@ -192,6 +211,7 @@ impl Client {
             }
             if self.input.ends_with(b"\r\n\r\n") {
                 let closes = draining || self.input.windows(CLOSE.len()).any(|part| part == CLOSE);
+                thread::sleep(self.delay());
                 self.input.clear();
                 self.stream.write_all(if closes { LAST_ANSWER } else { ANSWER })?;
                 if closes {
@@ -200,13 +220,23 @@ impl Client {
             }
         }
     }
+
+    fn delay(&self) -> Duration {
+        let millis = self.input.strip_prefix(SLEEP).and_then(|rest| rest.split(|byte| *byte == b' ').next());
+        let millis = millis.and_then(|millis| std::str::from_utf8(millis).ok()?.parse().ok());
+        Duration::from_millis(millis.unwrap_or(0))
+    }
 }
 
 const DOOR: Token = Token(usize::MAX);
 
+/// Before a hung worker is killed.
+const WARN: Duration = Duration::from_millis(500);
+
 /// A request that was sent before the client could know of the drain arrives within this.
 const GRACE: Duration = Duration::from_secs(1);
 
+const SLEEP: &[u8] = b"GET /sleep/";
 pub(crate) const CLOSE: &[u8] = b"Connection: close\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const LAST_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";

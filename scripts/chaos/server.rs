@@ -1,10 +1,15 @@
 //! A running server: this program's own, the example `http_server`, or the bare yardstick.
 
-use std::{env, net::SocketAddr};
+use std::{
+    env,
+    fs::File,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 
-use crate::{Attempt, bare, process::Process, user::User};
+use crate::{Attempt, bare, output::Heard, process::Process, user::User};
 
 pub(crate) struct Server {
     pub(crate) process: Process,
@@ -12,6 +17,10 @@ pub(crate) struct Server {
     address: Option<SocketAddr>,
     /// The ends of workers that did not leave in order, as the server tells them.
     pub(crate) deaths: Vec<String>,
+    /// All that it has told since it was ready.
+    pub(crate) told: Vec<String>,
+    /// Each with its slot.
+    slots: Vec<(u32, u32)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +52,23 @@ impl Server {
     }
 
     pub(crate) fn start_as(user: User, kind: Kind, listen: &str, workers: usize, more: &[&str]) -> Attempt<Self> {
+        Self::start_by(user, kind, listen, workers, more, Process::start)
+    }
+
+    /// The example, with what it logs in a file.
+    pub(crate) fn start_logged(user: User, workers: usize, level: &str, log: File) -> Attempt<Self> {
+        let start = |words: &[&str]| Process::start_logged(words, level, log);
+        Self::start_by(user, Kind::Example, "127.0.0.1:0", workers, &[], start)
+    }
+
+    fn start_by(
+        user: User,
+        kind: Kind,
+        listen: &str,
+        workers: usize,
+        more: &[&str],
+        start: impl FnOnce(&[&str]) -> Attempt<Process>,
+    ) -> Attempt<Self> {
         let count = workers.to_string();
         let example = match kind {
             Kind::Own => String::new(),
@@ -55,23 +81,27 @@ impl Server {
         }
         words.extend(["--listen", listen, "--workers", &count]);
         words.extend(more);
-        Self::up(Process::start(&words)?)
+        Self::up(start(&words)?)
     }
 
     /// Waits until all its workers are ready.
     pub(crate) fn up(mut process: Process) -> Attempt<Self> {
-        let mut workers = Vec::new();
+        let mut before: Vec<String> = Vec::new();
         while let Some(line) = process.line()? {
-            match event(&line) {
-                "ready" => workers.push(number(&line, "pid")?),
-                "all_ready" => {
-                    let address = Some(text(&line, "addresses\":[")?.parse()?);
-                    return Ok(Self { process, workers, address, deaths: Vec::new() });
-                }
-                _other => {}
+            if event(&line) == "all_ready" {
+                let mut this = Self::new(process);
+                this.address = Some(text(&line, "addresses\":[")?.parse()?);
+                before.iter().try_for_each(|line| this.note(line))?;
+                return Ok(this);
             }
+            before.push(line);
         }
         Err(format!("the server ended before it was ready, with {}", process.wait()?).into())
+    }
+
+    fn new(process: Process) -> Self {
+        let (workers, deaths, told, slots) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { process, workers, address: None, deaths, told, slots }
     }
 
     /// Waits until one worker more is ready.
@@ -93,15 +123,64 @@ impl Server {
     pub(crate) fn next(&mut self) -> Attempt<String> {
         let line = self.process.line()?.ok_or("the server ended")?;
         self.note(&line)?;
+        self.told.push(line.clone());
         Ok(line)
+    }
+
+    /// Notes what it tells meanwhile.
+    pub(crate) fn watch(&mut self, time: Duration) -> Attempt<()> {
+        let end = Instant::now() + time;
+        loop {
+            match self.process.line_before(Some(end))? {
+                Heard::Line(line) => {
+                    self.note(&line)?;
+                    self.told.push(line);
+                }
+                Heard::Nothing => return Ok(()),
+                Heard::End => return Err("the server ended".into()),
+            }
+        }
+    }
+
+    /// Waits until so many workers are ready.
+    pub(crate) fn until_ready(&mut self, workers: usize, within: Duration) -> Attempt<()> {
+        let end = Instant::now() + within;
+        while self.workers.len() != workers {
+            if Instant::now() > end {
+                return Err(format!("{} ready workers, not {workers}, after {within:?}", self.workers.len()).into());
+            }
+            self.watch(Duration::from_millis(5))?;
+        }
+        Ok(())
+    }
+
+    /// The worker of a slot, if it is ready.
+    pub(crate) fn of_slot(&self, slot: u32) -> Attempt<u32> {
+        let found = self.slots.iter().find(|(pid, of)| *of == slot && self.workers.contains(pid));
+        found.map(|(pid, _)| *pid).ok_or_else(|| format!("slot {slot} has no ready worker").into())
+    }
+
+    /// What it has told of this kind.
+    pub(crate) fn told(&self, name: &str) -> Vec<&str> {
+        self.told.iter().map(String::as_str).filter(|line| event(line) == name).collect()
+    }
+
+    /// It was killed on purpose.
+    pub(crate) fn excuse(&mut self, pid: u32) {
+        self.deaths.retain(|line| number(line, "pid").ok() != Some(pid));
     }
 
     fn note(&mut self, line: &str) -> Attempt<()> {
         match event(line) {
-            "ready" => self.workers.push(number(line, "pid")?),
+            "ready" => {
+                let pid = number(line, "pid")?;
+                self.workers.push(pid);
+                self.slots.push((pid, number(line, "slot")?));
+            }
             "exit" => {
                 let pid = number(line, "pid")?;
                 self.workers.retain(|worker| *worker != pid);
+                self.slots.retain(|(worker, _)| *worker != pid);
                 if !line.contains("\"code\":0,") {
                     self.deaths.push(line.to_owned());
                 }
@@ -131,14 +210,26 @@ impl Server {
 
     /// Waits for its end; what was not in order.
     pub(crate) fn has_stopped(mut self) -> Attempt<Vec<String>> {
+        self.ends()?;
+        Ok(self.deaths)
+    }
+
+    /// Stops it in order, and keeps what it has told.
+    pub(crate) fn end(&mut self) -> Attempt<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.ends()
+    }
+
+    fn ends(&mut self) -> Attempt<()> {
         while let Some(line) = self.process.line()? {
             self.note(&line)?;
+            self.told.push(line);
         }
         let status = self.process.wait()?;
         if status.code() != Some(0) {
             self.deaths.push(format!("the server ended with {status}"));
         }
-        Ok(self.deaths)
+        Ok(())
     }
 
     /// The yardstick, if there is one.
@@ -147,7 +238,7 @@ impl Server {
         let mut pids = Vec::new();
         while let Some(line) = process.line()? {
             if line == "ready" {
-                return Ok(Some(Self { process, workers: pids, address: None, deaths: Vec::new() }));
+                return Ok(Some(Self { workers: pids, ..Self::new(process) }));
             }
             pids.push(line.parse()?);
         }

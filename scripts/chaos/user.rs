@@ -18,6 +18,11 @@ impl User {
         if geteuid().is_root() { vec![User::Own, User::Nobody] } else { vec![User::Own] }
     }
 
+    /// This user, unless that is root.
+    pub(crate) fn unprivileged() -> User {
+        if geteuid().is_root() { User::Nobody } else { User::Own }
+    }
+
     /// What the table calls a row for this user.
     pub(crate) fn name(self, row: &str) -> String {
         match self {

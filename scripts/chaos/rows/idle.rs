@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use super::Row;
+use super::{Row, is_long};
 use crate::{
     Attempt, bare,
     figure::{Figure, Verdict},
@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) const ROW: Row = Row {
     name: "idle",
-    what: "wake-ups of master and workers over 10 s, after some load and the replacement of a worker",
+    what: "wake-ups of master and workers over 10 s (60 with --long), after some load and the replacement of a worker",
     bar: "0",
     within: Duration::from_secs(60),
     is_short: false,
@@ -33,7 +33,7 @@ fn measure() -> Attempt<Vec<Figure>> {
     thread::sleep(SETTLE);
     let before = servers.iter().map(Wakes::of).collect::<Attempt<Vec<Wakes>>>()?;
     let bare_before = bare.as_ref().map(Wakes::of).transpose()?;
-    thread::sleep(WATCH);
+    thread::sleep(if is_long() { LONG } else { WATCH });
     let yardstick = match (&bare, bare_before) {
         (Some(bare), Some(before)) => Wakes::of(bare)?.since(&before).to_string(),
         _none => bare::absent(),
@@ -85,7 +85,8 @@ impl std::fmt::Display for Wakes {
 
 const WORKERS: usize = 2;
 
-/// The load's connections close meanwhile.
-const SETTLE: Duration = Duration::from_secs(1);
+/// The load's connections close meanwhile, and the master takes its last looks when nothing has happened for a second.
+const SETTLE: Duration = Duration::from_secs(3);
 
 const WATCH: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);

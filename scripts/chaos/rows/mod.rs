@@ -1,24 +1,33 @@
 //! The rows of the table.
 
+mod all_hang;
 mod bad_release;
+mod busy;
+mod crash_at_boot;
 mod greeting;
+mod healthy;
 mod idle;
 mod idle_keep_alive;
 mod kill_9;
+mod kills_for_a_minute;
 mod kills_new_connections;
 mod kills_under_load;
 mod long_lived;
 mod master_killed;
 mod memory;
 mod queued;
+mod recycling;
 mod rollouts;
 mod scale;
 mod shortage;
 mod simultaneous_starts;
+mod slow_start;
 mod start_64;
 mod steering_overhead;
 mod stop_under_load;
+mod stopped;
 mod term_under_load;
+mod watch_cost;
 
 use std::{env, fmt::Display, net::TcpListener, time::Duration};
 
@@ -26,6 +35,7 @@ use crate::{
     Attempt,
     figure::{Figure, Verdict},
     generator::Clients,
+    times::millis,
     user::User,
 };
 
@@ -52,7 +62,7 @@ impl Row {
     }
 }
 
-pub(crate) const ROWS: [Row; 20] = [
+pub(crate) const ROWS: [Row; 29] = [
     kill_9::ROW,
     start_64::ROW,
     memory::ROW,
@@ -73,9 +83,18 @@ pub(crate) const ROWS: [Row; 20] = [
     idle_keep_alive::ROW,
     long_lived::ROW,
     steering_overhead::ROW,
+    stopped::ROW,
+    busy::ROW,
+    all_hang::ROW,
+    crash_at_boot::ROW,
+    slow_start::ROW,
+    kills_for_a_minute::ROW,
+    recycling::ROW,
+    healthy::ROW,
+    watch_cost::ROW,
 ];
 
-/// What a row has found for one user and one way to connect.
+/// What a row has found for one user and one way to connect. A bar of time is missed if [`LATE`] is in it.
 struct Outcome {
     measured: String,
     /// None of them is a matter of time.
@@ -93,12 +112,19 @@ fn everybody(row: &Row, one: impl Fn(User, Clients) -> Attempt<Outcome>) -> Atte
         .collect())
 }
 
+/// For somebody without any privilege, with a new connection per request, and with keep-alive.
+fn unprivileged(row: &Row, one: impl Fn(User, Clients) -> Attempt<Outcome>) -> Attempt<Vec<Figure>> {
+    let user = User::unprivileged();
+    let name = |clients: Clients| user.name(&format!("{}, {}", row.name, clients.name()));
+    Ok(Clients::ALL.map(|clients| figure(row, &name(clients), one(user, clients))).into())
+}
+
 fn figure(row: &Row, name: &str, outcome: Attempt<Outcome>) -> Figure {
     let Outcome { mut measured, wrongs, yardstick } = match outcome {
         Ok(outcome) => outcome,
         Err(error) => return Figure::failed(name, row.bar, error),
     };
-    let verdict = if wrongs.is_empty() { Verdict::Met } else { Verdict::Failed };
+    let verdict = if wrongs.is_empty() { Verdict::bar(!measured.contains(LATE)) } else { Verdict::Failed };
     if !wrongs.is_empty() {
         measured = format!("{measured}; WRONG: {}", wrongs.join("; "));
     }
@@ -107,11 +133,35 @@ fn figure(row: &Row, name: &str, outcome: Attempt<Outcome>) -> Figure {
 
 /// Of the short version, or else of the whole.
 fn amount(whole: usize, short: usize) -> usize {
-    if env::var_os(SHORT).is_some() { short } else { whole }
+    if is_short() { short } else { whole }
+}
+
+fn is_short() -> bool {
+    env::var_os(SHORT).is_some()
+}
+
+fn is_long() -> bool {
+    env::var_os(LONG).is_some()
+}
+
+/// For a bar of time.
+fn late_if(time: Duration, bar: Duration) -> &'static str {
+    if time > bar { LATE } else { "" }
+}
+
+/// A client waited for so long that no noise explains it.
+fn hopeless(time: Duration) -> Option<String> {
+    (time > AT_THE_LATEST).then(|| format!("a client waited for {}", millis(time)))
 }
 
 /// In the environment of a row.
 pub(crate) const SHORT: &str = "CHAOS_SHORT";
+pub(crate) const LONG: &str = "CHAOS_LONG";
+
+/// On every machine; the bars are a fifth of it and less.
+const AT_THE_LATEST: Duration = Duration::from_secs(1);
+
+const LATE: &str = " (late)";
 
 /// A fixed address on which nobody listens, below the range from which the kernel takes the ports of clients.
 fn fixed_address() -> Attempt<String> {

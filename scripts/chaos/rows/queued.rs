@@ -6,7 +6,6 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -16,6 +15,7 @@ use super::Row;
 use crate::{
     Attempt,
     figure::{Figure, Verdict},
+    frozen::{freeze, thaw},
     load,
     process::send,
     procfs,
@@ -84,13 +84,13 @@ impl std::fmt::Display for Served {
 /// How many clients were served, and how many waited for the worker that was killed.
 fn round(kind: Kind, workers: usize, victim: usize, more: &[&str]) -> Attempt<(usize, u64)> {
     let mut server = Server::start(kind, "127.0.0.1:0", workers, more)?;
-    server.workers.iter().try_for_each(|pid| stop(*pid))?;
+    server.workers.iter().try_for_each(|pid| freeze(*pid))?;
     let clients = (0..CLIENTS).map(|_| ask(server.address()?)).collect::<Attempt<Vec<TcpStream>>>()?;
     let victim = server.workers.swap_remove(victim);
     let queued = queued(server.address()?.port(), victim)?;
     send(victim, Signal::SIGKILL)?;
     for pid in &server.workers {
-        send(*pid, Signal::SIGCONT)?;
+        thaw(*pid)?;
     }
     let end = Instant::now() + SERVED_WITHIN;
     let served = clients.iter().filter(|client| is_served(client, end)).count();
@@ -98,21 +98,9 @@ fn round(kind: Kind, workers: usize, victim: usize, more: &[&str]) -> Attempt<(u
     Ok((served, queued))
 }
 
-fn stop(pid: u32) -> Attempt<()> {
-    send(pid, Signal::SIGSTOP)?;
-    let end = Instant::now() + STOPPED_WITHIN;
-    while procfs::state(pid)? != 'T' {
-        if Instant::now() > end {
-            return Err(format!("process {pid} does not stop").into());
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    Ok(())
-}
-
 /// Connected, and the request sent.
 fn ask(address: SocketAddr) -> Attempt<TcpStream> {
-    let mut client = TcpStream::connect_timeout(&address, STOPPED_WITHIN)?;
+    let mut client = TcpStream::connect_timeout(&address, CONNECTED_WITHIN)?;
     client.write_all(load::LAST_REQUEST)?;
     Ok(client)
 }
@@ -138,7 +126,7 @@ pub(super) fn is_served(mut client: &TcpStream, end: Instant) -> bool {
 const CLIENTS: usize = 100;
 const ROUNDS: usize = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-const STOPPED_WITHIN: Duration = Duration::from_secs(5);
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A replacement is there after milliseconds.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);

@@ -15,10 +15,10 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Outcome, Row, everybody};
+use super::{Outcome, Row, everybody, late_if};
 use crate::{
     Attempt,
-    figure::{Figure, Verdict},
+    figure::Figure,
     generator::Clients,
     load::{Connections, Counts, Load},
     rows::amount,
@@ -36,13 +36,7 @@ pub(super) const ROW: Row = Row {
 };
 
 fn measure() -> Attempt<Vec<Figure>> {
-    let mut figures = everybody(&ROW, one)?;
-    for figure in &mut figures {
-        if figure.verdict == Verdict::Met && figure.measured.contains(LATE) {
-            figure.verdict = Verdict::Missed;
-        }
-    }
-    Ok(figures)
+    everybody(&ROW, one)
 }
 
 fn one(user: User, clients: Clients) -> Attempt<Outcome> {
@@ -68,9 +62,7 @@ fn one(user: User, clients: Clients) -> Attempt<Outcome> {
     let (free, busy) = (Stop::latest(&free)?, Stop::latest(&busy)?);
     let mut measured = format!("{lost} of {} accepted reset, {late} later; ", answered + lost);
     measured += &format!("refused from {free}, busy {busy}");
-    if free.refused_from.max(busy.refused_from) > REFUSED_FROM {
-        measured += LATE;
-    }
+    measured += late_if(free.refused_from.max(busy.refused_from), REFUSED_FROM);
     if free.is_hopeless() || busy.is_hopeless() {
         wrongs.push(format!("not refused {AT_THE_LATEST:?} after the master had the signal"));
     }
@@ -166,4 +158,3 @@ const BUSY: Duration = Duration::from_millis(50);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const REFUSED_FROM: Duration = Duration::from_millis(50);
 const AT_THE_LATEST: Duration = Duration::from_millis(500);
-const LATE: &str = " (late)";
