@@ -185,9 +185,13 @@ impl Seat {
         now
     }
 
-    /// The turn is over: the worker is about to wait.
+    /// The turn is over: the worker is about to wait. What it has done before it waits for the first time counts as one,
+    /// too, so that from then on it is known to turn.
     pub(crate) fn idle(&self) {
         self.word(BUSY_SINCE).store(0, Ordering::Relaxed);
+        if self.word(TURNS).load(Ordering::Relaxed) == 0 {
+            self.word(TURNS).store(1, Ordering::Relaxed);
+        }
     }
 
     /// The worker listens at the address of this number.

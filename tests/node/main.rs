@@ -140,8 +140,8 @@
 //! | `zombies` | covered |
 //! | `rolling_restart` | covered, with no failed request; under load: `scripts/chaos/run` |
 //! | `balance` | covered for the kernel's choice; one by load is not there yet |
-//! | a worker that hangs | waits for the watch |
-//! | limits of memory and uptime | wait for recycling |
+//! | `a_worker_that_hangs` | covered: it is told of, killed and replaced, and a sibling serves who waits for it |
+//! | `limits_of_service` | covered for connections; by memory and age: `cargo test --test process recycling` |
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

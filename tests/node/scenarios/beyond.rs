@@ -11,7 +11,7 @@ use std::{
 };
 
 use mio_cluster::{
-    Cause, Cluster, Event, Rollout, Shutdown, Signal, Worker, WorkerEvent,
+    Cause, Cluster, Event, Hang, Recycle, Rollout, Shutdown, Signal, Worker, WorkerEvent,
     mio::{Events, Interest, Poll, Token},
 };
 use nix::{
@@ -23,7 +23,7 @@ use nix::{
 use super::scenarios;
 use crate::{
     harness::{Bench, descriptors, pid_of},
-    stage::{Place, Primary, ask, ask_all, idlers, serve, serve_patiently, serve_patiently_on},
+    stage::{Client, Place, Primary, ask, ask_all, idlers, serve, serve_patiently, serve_patiently_on},
 };
 
 scenarios!("beyond":
@@ -37,6 +37,8 @@ scenarios!("beyond":
     zombies warns ["was killed by SIGKILL"],
     rolling_restart warns ["exited with code 7", "rollout 2: aborted: slot 0: worker 5 exited with code 7"],
     balance,
+    a_worker_that_hangs warns ["has not come back to its loop", "it hung"],
+    limits_of_service,
 );
 
 /// A worker that dies at each start is restarted ever more slowly, one fork per delay, while the other one serves.
@@ -268,5 +270,45 @@ fn balance(place: &Place) {
         *served.entry(ask(at)).or_default() += 1;
     }
     assert!(served.len() == 4 && served.values().all(|&count| (50..200).contains(&count)), "{served:?}");
+    primary.stop();
+}
+
+/// One of two workers stands still. Whoever comes is served, also who waits in its queue, and it is replaced.
+fn a_worker_that_hangs(place: &Place) {
+    let hang = Hang::new().warn(Duration::from_millis(50)).kill(Duration::from_millis(300));
+    let mut primary = Primary::start(Cluster::new().listen(place.any()).workers(2).hang(hang), serve);
+    let at = primary.all_ready()[0];
+    // Both are in their loops.
+    ask_all(at, 2);
+    kill(pid_of(primary.forked(1).pid), Posix::SIGSTOP).unwrap();
+    // Half of them come to its queue.
+    let mut clients: Vec<Client> = (0..40).map(|_client| Client::connect(at)).collect();
+    let hung = |event: &Event| if let Event::Hung { worker, .. } = event { Some(worker.id.as_u64()) } else { None };
+    assert_eq!(primary.find("hung", hung), 1);
+    let exit = primary.exit(1);
+    assert_eq!((exit.cause, exit.status.signal()), (Cause::Hung, Some(Signal::KILL)));
+    primary.ready(3);
+    assert!(clients.iter_mut().all(|client| client.ask() != "1"));
+    while ask(at) != "3" {
+        // Newcomers are led back to its successor.
+        primary.look();
+    }
+    primary.stop();
+}
+
+/// A worker that has served so many clients is replaced, and no client notices.
+fn limits_of_service(place: &Place) {
+    let recycle = Recycle::new().connections(20);
+    let cluster = Cluster::new().listen(place.any()).workers(2).recycle(recycle);
+    let mut primary = Primary::start(cluster.rollout(Rollout::new().settle(Duration::ZERO)), serve);
+    let at = primary.all_ready()[0];
+    while (1..=2).any(|id| !primary.events_of(id).contains(&"exit".to_owned())) {
+        ask(at);
+        primary.look();
+    }
+    for id in 1..=2 {
+        assert_eq!(primary.exit(id).cause, Cause::Recycled);
+    }
+    assert_eq!(primary.count("rollout_started"), 0);
     primary.stop();
 }
