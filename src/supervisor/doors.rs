@@ -283,10 +283,11 @@ impl Supervisor {
 
     fn shut_door(&mut self, index: usize, address: usize, why: Surrender) {
         self.rouse();
-        self.end_loan(index, address);
+        self.take_back(index, address);
         self.posts[index].doors.0[address] = Door::default();
-        self.lead_back(index);
         self.actions.push_back(Action::Shut { slot: Slot::from_index(index), address, why });
+        // Only now, or newcomers would come to it.
+        self.lead_back(index);
     }
 }
 

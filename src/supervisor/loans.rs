@@ -147,7 +147,7 @@ impl Supervisor {
         self.lead_back(index);
     }
 
-    fn take_back(&mut self, index: usize, address: usize) {
+    pub(super) fn take_back(&mut self, index: usize, address: usize) {
         let loan = self.posts[index].doors.attendance_mut(address).and_then(|door| door.loan.take());
         if let Some(Loan { number, to, .. }) = loan {
             self.actions.push_back(Action::TakeBack { loan: number, from: to });
@@ -186,7 +186,7 @@ impl Supervisor {
             self.take_back(index, address);
         }
         let number = self.next_loan;
-        self.next_loan += 1;
+        self.next_loan = self.next_loan.wrapping_add(1);
         let sweeps = self.process_mut(to).map_or(0, |process| process.pulse.sweeps());
         if let Some(attendance) = self.posts[index].doors.attendance_mut(address) {
             attendance.loan = Some(Loan { number, to, sweeps, missed: 0, is_back: false, clean: 0 });
