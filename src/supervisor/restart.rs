@@ -57,7 +57,12 @@ impl Supervisor {
 
     /// What follows a worker that nobody asked to leave.
     pub(super) fn replace(&mut self, now: Instant, index: usize, process: &Process, status: ExitStatus) {
-        let is_followed = self.settings.manual || self.is_restarted(status);
+        // How one ends that was told to because it failed says nothing: it may catch the signal, and exit with 0.
+        let is_restarted = match self.settings.restart {
+            Restart::Always | Restart::OnFailure if process.has_failed() => true,
+            Restart::Always | Restart::OnFailure | Restart::Never => self.is_restarted(status),
+        };
+        let is_followed = self.settings.manual || is_restarted;
         if is_followed && self.succeed_early(index) {
             return;
         }

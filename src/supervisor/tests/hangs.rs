@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    by_hand::{ByHand, Did, Forks, id, killed, millis, policy},
+    by_hand::{ByHand, Did, Forks, exited, id, killed, millis, policy},
     rig::Input,
 };
 use crate::{
@@ -94,6 +94,22 @@ fn first_it_may_be_asked_for_a_core() {
     assert_eq!(cluster.did(), [Did::Signal(1, Signal::KILL)]);
     cluster.dies(1, killed(6));
     assert!(cluster.events().iter().any(|event| matches!(event, Event::Exit { cause: Cause::Hung, .. })));
+}
+
+/// The signal may be caught.
+#[test]
+fn it_is_replaced_however_it_ends_then() {
+    for (restart, followed) in [(Restart::Always, true), (Restart::OnFailure, true), (Restart::Never, false)] {
+        let hang = usual().abort(true);
+        let mut cluster = ByHand::start(Settings { hang, no_restart_on: vec![0], ..policy(2, restart) });
+        cluster.listens(1).listens(2);
+        hangs(&mut cluster, 1);
+        cluster.pass(millis(3250));
+        cluster.did();
+        cluster.dies(1, exited(0));
+        let expected = if followed { vec![Did::Spawn(0, 3)] } else { vec![] };
+        assert_eq!(cluster.did(), expected, "{restart:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{At, First, Holds, Referee, Span, Why};
-use crate::event::{Cause, ExitStatus, Shutdown};
+use crate::{
+    config::Restart,
+    event::{Cause, ExitStatus, Shutdown},
+};
 
 /// How a slot's worker has ended.
 #[derive(Clone, Copy)]
@@ -38,7 +41,9 @@ impl Referee {
     /// Nobody wanted that end: the table "End of a cluster".
     fn died(&mut self, now: At, end: End) {
         let End { slot, status, .. } = end;
-        let (followed, healthy) = (self.settings.manual || self.follows(status), end.ready.is_some());
+        // Who was told to end because it failed does not choose its last word.
+        let failed = matches!(end.cause, Cause::Hung | Cause::NotReady) && self.settings.restart != Restart::Never;
+        let (followed, healthy) = (self.settings.manual || failed || self.follows(status), end.ready.is_some());
         if followed && self.succeeded_early(now, slot) {
             return;
         }
