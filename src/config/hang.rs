@@ -10,6 +10,9 @@ use super::FOR_EVER;
 /// a disk, is swapped out or was stopped. Nobody but those whom it has accepted waits for it. The master first tells of
 /// it, by an event and a line in the log, and later kills it, and another worker takes its place.
 ///
+/// A worker whose loop sleeps while clients wait at its socket hangs as well, unless the loop turns when the master
+/// wakes it. So a program may accept nobody for reasons of its own; its loop must watch a listener, or the worker.
+///
 /// Not hung is who is full, has paused accepting or leaves. Time in which the master itself was stopped, or the machine
 /// suspended, counts for nobody. Killed is only who tells when its turns begin and end, as
 /// [`Worker::serve`](crate::Worker::serve), [`Worker::poll`](crate::Worker::poll) and [`Row::busy`](crate::Row::busy)

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Supervisor, Why,
+    Action, Supervisor, Why,
     process::{Phase, Process},
     watch::Sight,
 };
@@ -23,6 +23,8 @@ pub(super) struct Pulse {
     is_stuck: bool,
     /// The last two looks have shown the same turn.
     is_same: bool,
+    /// It waits, and was told to turn since it is stuck.
+    is_called: bool,
     /// It was told of.
     is_told: bool,
 }
@@ -65,8 +67,13 @@ impl Pulse {
             self.stuck_for += gap;
             return None;
         }
+        self.is_called = false;
         let was_stuck_for = std::mem::take(&mut self.stuck_for);
         std::mem::take(&mut self.is_told).then_some(was_stuck_for)
+    }
+
+    fn waits(&self) -> bool {
+        self.last.is_some_and(|last| last.busy_since == 0)
     }
 }
 
@@ -107,6 +114,13 @@ impl Supervisor {
             return;
         };
         let (stuck_for, is_public, worker) = (process.pulse.stuck_for, process.pulse.is_public(), process.worker);
+        if process.pulse.waits() && !process.pulse.is_called {
+            if process.pulse.is_stuck && stuck_for >= warn / 2 {
+                process.pulse.is_called = true;
+                self.actions.push_back(Action::Nudge { id });
+            }
+            return;
+        }
         if stuck_for >= warn && !std::mem::replace(&mut process.pulse.is_told, true) {
             self.emit(Event::Hung { worker, since: stuck_for });
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    by_hand::{ByHand, Did, Forks, exited, id, killed, millis, policy},
+    by_hand::{ByHand, Did, Forks, Watched, exited, id, killed, millis, policy},
     rig::Input,
 };
 use crate::{
@@ -122,6 +122,24 @@ fn never_killed_are_those_who_do_not_say_when_they_turn_and_where_nobody_is() {
     hangs(&mut cluster, 1);
     cluster.pass(100 * SECOND);
     assert_eq!((told(&mut cluster).len(), cluster.did()), (1, vec![]));
+}
+
+/// Its program has a limit of its own.
+#[test]
+fn who_does_not_come_is_called_before_it_is_accused_and_well_if_it_turns() {
+    let mut cluster = two(usual());
+    cluster.queue(0, |queue| queue.waits = true).seat(2, |seat| seat.is_sweeping = true).pass(millis(50));
+    cluster.watched();
+    for turns in 2..20 {
+        cluster.pass(millis(500));
+        assert_eq!(cluster.watched(), [Watched::Nudges(1)]);
+        cluster.seat(1, |seat| seat.turns = turns).pass(millis(25));
+    }
+    assert_eq!((told(&mut cluster), cluster.did()), (vec![], vec![]));
+    cluster.pass(millis(3000));
+    assert_eq!(cluster.watched(), [Watched::Nudges(1)], "once");
+    assert!(matches!(told(&mut cluster)[..], [(1, SECOND, false)]), "it does not turn");
+    assert_eq!(cluster.did(), [Did::Signal(1, Signal::KILL)]);
 }
 
 #[test]

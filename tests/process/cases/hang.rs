@@ -17,6 +17,7 @@ cases!("hang":
     threads_that_say_nothing_are_told_of_and_not_killed,
     one_that_leaves_is_given_its_time,
     an_idle_worker_does_not_hang,
+    a_worker_with_a_limit_of_its_own_does_not_hang,
     a_stopped_master_accuses_nobody,
     nonsense_in_its_row_harms_nobody_else,
 );
@@ -177,6 +178,19 @@ fn an_idle_worker_does_not_hang(bench: &Bench) {
     run.signal_to(pid, Signal::SIGCONT);
     bench.reaches(at, [1, 2]);
     assert!(run.all("hung").is_empty());
+    stop(run);
+}
+
+/// It sleeps, with room for nobody, and turns when it is called.
+fn a_worker_with_a_limit_of_its_own_does_not_hang(bench: &Bench) {
+    let (mut run, at) = start(bench, "workers=2 worker=by_poll_with_room_for_one hang=100,600");
+    let mut client = bench.client_of(at, 1);
+    assert_eq!(bench.answered(bench.crowd(at, 60)), [2].into());
+    run.pass(Duration::from_millis(2500));
+    assert_eq!(client.worker(), 1);
+    drop(client);
+    bench.reaches(at, [1, 2]);
+    assert!(run.all("hung").is_empty() && run.all("exit").is_empty());
     stop(run);
 }
 

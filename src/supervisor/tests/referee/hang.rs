@@ -19,6 +19,8 @@ pub(super) struct Pulse {
     stuck: bool,
     was_stuck: bool,
     stuck_for: Duration,
+    /// It waits, and was told to turn since it is stuck, or is to be told now.
+    called: bool,
     told: bool,
     /// It hangs, and a signal is owed or was sent.
     pub(super) is_to_end: bool,
@@ -71,6 +73,7 @@ impl Referee {
         let pulse = &mut life.pulse;
         pulse.stuck = pulse.same && (sight.busy_since != 0 || is_missed && !sight.is_short);
         if !pulse.stuck {
+            pulse.called = false;
             let hung = std::mem::take(&mut pulse.stuck_for);
             if std::mem::take(&mut pulse.told) {
                 life.owed.push_back(Said::Recovered(hung));
@@ -81,6 +84,13 @@ impl Referee {
             return true;
         }
         pulse.stuck_for += gap;
+        if sight.busy_since == 0 && !pulse.called {
+            if pulse.stuck_for >= hang.warn / 2 {
+                pulse.called = true;
+                self.loans.called.insert(id, false);
+            }
+            return true;
+        }
         if pulse.stuck_for >= hang.warn && !std::mem::replace(&mut pulse.told, true) {
             life.owed.push_back(Said::Hung(pulse.stuck_for));
         }

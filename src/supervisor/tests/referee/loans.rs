@@ -39,6 +39,8 @@ pub(super) struct Loans {
     numbers: BTreeSet<u32>,
     /// Who are to look into their queues.
     nudged: Vec<WorkerId>,
+    /// Who are to turn before they are accused, and whether they were told.
+    pub(super) called: BTreeMap<WorkerId, bool>,
     /// Taken back early: the door is shut, or lent to another one, in the same turn.
     early: BTreeMap<Place, Loan>,
     /// Given back in this turn, or its borrower has ended, and what was known of the borrower before: it may have been
@@ -210,6 +212,7 @@ impl Referee {
 
     pub(super) fn nudges(&mut self, id: WorkerId) -> Verdict {
         self.loans.nudged.push(id);
+        self.loans.called.entry(id).and_modify(|told| *told = true);
         let lives = self.lives.get(&id).is_some_and(|life| life.exited.is_none());
         lives.then_some(()).ok_or_else(|| format!("worker {id} is to look, and does not live"))
     }
@@ -240,8 +243,12 @@ impl Referee {
         if let Some(((slot, address), _)) = self.loans.early.pop_first() {
             return Err(format!("the door of slot {slot} at {address} is taken back too early"));
         }
-        if !self.loans.nudged.is_empty() {
-            return Err(format!("{:?} are to look, and nothing is lent", self.loans.nudged));
+        let (nudged, called) = (std::mem::take(&mut self.loans.nudged), std::mem::take(&mut self.loans.called));
+        if nudged.iter().any(|id| !called.contains_key(id)) {
+            return Err(format!("{nudged:?} are to look, and nothing is lent"));
+        }
+        if let Some((id, _)) = called.into_iter().find(|(_, told)| !told) {
+            return Err(format!("worker {id} seems to hang, and was not told to turn"));
         }
         for slot in 0..self.slots.len() {
             self.slot_is_led_past_for_a_reason(slot)?;
