@@ -52,6 +52,8 @@ pub(in crate::worker) struct Entry<L: Socket> {
     is_shared: bool,
     control: Arc<Control>,
     index: u16,
+    /// The last guest was one of its own door.
+    is_turn_of_loans: AtomicBool,
     /// Threads inside `accept_blocking`.
     waiting: AtomicUsize,
     /// Nobody new comes, but the queue was not looked at since.
@@ -83,8 +85,9 @@ impl<L: Socket> Entry<L> {
     ) -> Result<Self> {
         let door = Owned::register(L::from(door), AsFd::as_fd);
         let (at, is_shared) = (bind.at.clone(), bind.shared);
-        let (waiting, refuses, done) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let entry = Self { lookout, door, at, is_shared, control, index, waiting, refuses, done };
+        let [is_turn_of_loans, refuses, done] = [(); 3].map(|()| AtomicBool::new(false));
+        let waiting = AtomicUsize::new(0);
+        let entry = Self { lookout, door, at, is_shared, control, index, is_turn_of_loans, waiting, refuses, done };
         let watched = entry.lookout.watch(&entry.door);
         watched.map_err(|error| Error::system("watching the listener's socket", error))?;
         Ok(entry)
@@ -183,12 +186,20 @@ impl<L: Socket> Entry<L> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// At lent doors only if nobody waits at its own.
+    /// At lent doors if nobody waits at its own, and after each guest from there: those who wait for others need not wait
+    /// until this worker is idle.
     fn look<T>(&self, accept: &impl Fn(&L) -> io::Result<T>) -> io::Result<Found<T>> {
+        if self.lookout.has_loans() && self.is_turn_of_loans.swap(false, Ordering::Relaxed) {
+            match self.adopt(Found::Nobody, accept)? {
+                Found::Nobody => {}
+                found => return Ok(found),
+            }
+        }
         let own = match Look::by(|| accept(&self.door))? {
             Look::Guest(connection) => {
                 self.control.seat().accepted_at(self.index);
                 self.has_looked();
+                self.is_turn_of_loans.store(true, Ordering::Relaxed);
                 return Ok(Found::Guest(connection));
             }
             Look::Nobody => {

@@ -62,7 +62,7 @@ impl Listener {
     /// ENFILE, ENOBUFS, ENOMEM) connections stay in the queue: it says `WouldBlock`, warns in the log, at most once a
     /// minute, and makes the loop turn and try again 50 ms later.
     ///
-    /// Clients of other workers that were lent to this one come when none of its own waits. After 64 of them it says
+    /// Clients of other workers, whose sockets were lent to this one, and its own take turns. After 64 of them it says
     /// `WouldBlock` once and makes the loop turn, so that open connections need not wait for all of them.
     ///
     /// Once the worker drains and no connection waits any more, it takes no more: where the worker has or gets a

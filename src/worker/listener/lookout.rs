@@ -3,7 +3,7 @@
 //! The link hears, on whatever thread, of doors that the master lends and takes back, and of the end of the address.
 //!
 //! A lent door is that of another slot, at the same address: somebody waits there, and nobody accepts at present. It is
-//! watched beside the listener's own door, and `accept` looks into its queue when nobody waits at that one. It goes
+//! watched beside the listener's own door, and `accept` looks into both queues in turn. It goes
 //! back when the master says so, when it turns out to be shut, and when this listener leaves, after a last look into
 //! its queue.
 //!

@@ -93,7 +93,7 @@ impl Rig {
 }
 
 #[test]
-fn who_waits_at_a_lent_door_is_accepted_after_those_at_the_own_one() {
+fn who_waits_at_a_lent_door_is_accepted_beside_those_at_the_own_one() {
     let (mut rig, listener) = Rig::new();
     let door = listening();
     let lent = [(); 2].map(|()| client(&door));
@@ -107,9 +107,23 @@ fn who_waits_at_a_lent_door_is_accepted_after_those_at_the_own_one() {
     assert_eq!((peers, rig.accepted()), (expected, (1, 2)));
     is_would_block(&listener);
     assert!(!is_readable(&listener));
-    assert_eq!(rig.seat.looks(0).unwrap() - looks, 4, "each begins at the own door");
-    assert_eq!(rig.seat.pulse().borrowed_looks, 3, "not while somebody waits at the own one");
+    assert_eq!(rig.seat.looks(0).unwrap() - looks, 3, "but for the turn after its guest");
+    assert_eq!(rig.seat.pulse().borrowed_looks, 3, "not before who waits at the own one");
     assert_eq!(rig.heard(), None);
+}
+
+/// A worker that always has clients of its own must not let the others wait for ever.
+#[test]
+fn those_at_lent_doors_take_turns_with_those_at_the_own_one() {
+    let (mut rig, listener) = Rig::new();
+    let door = listening();
+    rig.lend(1, &door);
+    is_would_block(&listener);
+    let _own = [(); 5].map(|()| client(listener.0.socket().unwrap()));
+    let lent = [(); 2].map(|()| client(&door).local_addr().unwrap());
+    let order: Vec<_> = (0..7).map(|_| lent.contains(&listener.accept().unwrap().1)).collect();
+    assert_eq!(order, [false, true, false, true, false, false, false]);
+    is_would_block(&listener);
 }
 
 /// Each of them is the first in its turn.
