@@ -87,10 +87,7 @@ impl Report {
                 let why = self.last_ends.remove(slot).map_or(String::new(), |end| format!(": {end}"));
                 log::warn!(target: TARGET, "slot {slot}: the next worker starts in {delay:.1?} (delayed start number {deaths}){why}");
             }
-            Event::Hung { worker, since } => log::warn!(
-                target: TARGET,
-                "{worker} hangs: it has not come back to its loop for {since:.1?}; clients go to the others"
-            ),
+            Event::Hung { worker, since } => hangs(worker, *since, live),
             Event::Recovered { worker, after } => log::info!(target: TARGET, "{worker} goes on after {after:.1?}"),
             Event::RolloutStarted(id) => {
                 self.rolling = Some((*id, now));
@@ -257,6 +254,11 @@ fn say_that_it_starts(settings: &Settings, addresses: &[Address]) {
     } else {
         log::info!(target: TARGET, "master {pid} starts {}{}", count(settings.workers, "worker"), on(addresses));
     }
+}
+
+fn hangs(worker: &WorkerRef, since: Duration, live: usize) {
+    let clients = if live > 1 { "go to the others" } else { "wait" };
+    log::warn!(target: TARGET, "{worker} hangs: it has not come back to its loop for {since:.1?}; clients {clients}");
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -192,7 +192,7 @@ impl<L: Socket> Entry<L> {
         if self.lookout.has_loans() && self.is_turn_of_loans.swap(false, Ordering::Relaxed) {
             match self.adopt(Found::Nobody, accept)? {
                 Found::Nobody => {}
-                found => return Ok(found),
+                found @ (Found::Guest(_) | Found::More | Found::NoRoom | Found::Shut) => return Ok(found),
             }
         }
         let own = match Look::by(|| accept(&self.door))? {

@@ -77,10 +77,10 @@ fn told_of_again_when_it_hangs_again(bench: &Bench) {
     stop(run);
 }
 
-fn is_killed(bench: &Bench, words: &str, how: &str) {
+fn is_killed(bench: &Bench, words: &str, how: &str, clients: &str) {
     // These come back to their loops after each client.
     let (mut run, at, mut client) = busy(bench, &format!("worker=managed told hang=100,1000 {words}"));
-    run.expect("has not come back to its loop");
+    run.expect(clients);
     run.expect("it hung");
     client.say("spin");
     run.fact_of("hung", 1);
@@ -95,15 +95,15 @@ fn is_killed(bench: &Bench, words: &str, how: &str) {
 }
 
 fn killed_and_replaced_and_nobody_else_notices(bench: &Bench) {
-    is_killed(bench, "workers=3", "signal 9, hung");
+    is_killed(bench, "workers=3", "signal 9, hung", "clients go to the others");
 }
 
 fn the_only_worker_is_killed_and_its_queue_is_served(bench: &Bench) {
-    is_killed(bench, "", "signal 9, hung");
+    is_killed(bench, "", "signal 9, hung", "clients wait");
 }
 
 fn aborted_first(bench: &Bench) {
-    is_killed(bench, "workers=2 abort", "signal 6, hung");
+    is_killed(bench, "workers=2 abort", "signal 6, hung", "clients go to the others");
 }
 
 /// Somebody waits for it, and it does not come; that it was waiting itself is no excuse.
