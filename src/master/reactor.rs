@@ -104,6 +104,11 @@ impl Reactor {
         Ok(())
     }
 
+    /// The deadline has passed for longer than a turn is late that waits for its CPU.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.armed.is_some_and(|deadline| now.saturating_duration_since(deadline) >= LATE)
+    }
+
     /// Makes the descriptor readable, or no longer so, for queued events.
     pub(super) fn ring(&self, on: bool) -> Result<()> {
         if on == self.rings.get() {
@@ -164,6 +169,9 @@ impl Ready {
         }
     }
 }
+
+/// Some time slices of others.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Per turn; the rest comes with the next one.
 const BATCH: usize = 64;

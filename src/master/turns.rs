@@ -108,11 +108,28 @@ impl Master {
         self.take_in(Instant::now(), ready)?;
         // The program's hook of a rollout takes its time.
         let now = Instant::now();
+        self.catch_up(now)?;
         self.look(now);
         self.supervisor.handle_timeout(now);
         self.end_requests(now);
         self.send_due();
         self.act(now)
+    }
+
+    /// A master that was stopped, or did not run for another reason, hears what was said meanwhile before it acts on
+    /// deadlines that have passed: a stop ends a wait with nothing, or comes right behind it.
+    fn catch_up(&mut self, now: Instant) -> Result<()> {
+        for _ in 0..ROUNDS {
+            if !self.reactor.is_late(now) || self.is_laden() {
+                break;
+            }
+            let ready = self.reactor.ready()?;
+            if ready.iter().all(|ready| *ready == Ready::Turn) {
+                break;
+            }
+            self.take_in(now, &ready)?;
+        }
+        Ok(())
     }
 
     fn pop_event(&mut self) -> Option<Event> {

@@ -19,6 +19,7 @@ cases!("hang":
     an_idle_worker_does_not_hang,
     a_worker_with_a_limit_of_its_own_does_not_hang,
     a_stopped_master_accuses_nobody,
+    a_stopped_master_hears_before_it_judges,
     nonsense_in_its_row_harms_nobody_else,
 );
 
@@ -208,6 +209,21 @@ fn a_stopped_master_accuses_nobody(bench: &Bench) {
     drop((client, others));
     bench.reaches(at, 1..=3);
     assert!(run.all("hung").is_empty() && run.all("exit").is_empty());
+    stop(run);
+}
+
+/// Of a worker that starts meanwhile: it has said in time that it listens.
+fn a_stopped_master_hears_before_it_judges(bench: &Bench) {
+    let mut run = bench.start("cluster mode=run signals listen=@:0 worker=late ready_timeout=2000");
+    let trigger: SocketAddr = run.fact("late").rest().parse().unwrap();
+    // It sleeps when it is stopped.
+    run.pass(Duration::from_millis(300));
+    run.freeze(run.pid());
+    drop(bench.connect(trigger));
+    run.pass(Duration::from_secs(3));
+    run.signal(Signal::SIGCONT);
+    run.ready();
+    assert!(run.all("exit").is_empty());
     stop(run);
 }
 
