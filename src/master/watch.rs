@@ -46,7 +46,7 @@ impl Master {
             let mut looks = crews.get(&slot).into_iter().flatten().map(|child| child.seat().looks(address));
             // Of programs that accept by themselves one cannot say whether they come.
             let looks = looks.try_fold(0_u64, |sum, looks| Some(sum.saturating_add(looks?)));
-            Queue { slot, address, waits: waits && looks.is_some(), looks: looks.unwrap_or(0) }
+            Queue { slot, address, waits: waits && looks.is_some(), looks }
         };
         self.custody.doors().iter().map(queue).collect()
     }

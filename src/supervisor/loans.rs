@@ -55,8 +55,8 @@ enum Need {
 impl Attendance {
     /// `sweeps`: of the borrower.
     fn look(&mut self, queue: &Queue, sweeps: Option<u64>) -> Need {
-        let looked = queue.looks > self.looks;
-        self.looks = queue.looks;
+        let looked = queue.looks.is_none_or(|looks| looks > self.looks);
+        self.looks = queue.looks.unwrap_or(0);
         let is_missed = queue.waits && !looked;
         self.missed = if is_missed { self.missed.saturating_add(1) } else { 0 };
         let Some(loan) = &mut self.loan else {

@@ -38,8 +38,9 @@ pub(crate) struct Queue {
     pub(crate) address: usize,
     /// Somebody waits to be accepted.
     pub(crate) waits: bool,
-    /// How often the slot's own live workers have looked into it.
-    pub(crate) looks: u64,
+    /// How often the slot's own live workers have looked into it. `None`: nobody can say, for a program accepts there by
+    /// itself; then nobody waits in vain, as far as is known.
+    pub(crate) looks: Option<u64>,
 }
 
 pub(super) struct Watch {

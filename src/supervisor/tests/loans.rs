@@ -103,6 +103,15 @@ fn the_loan_is_over_when_a_worker_of_the_slot_has_come_and_two_looks_are_clean()
     assert_eq!(loans(&mut cluster), [Lends(1, 0, 2), Steers(0, true)], "with another number");
 }
 
+/// It counts as being back, or newcomers would be led past it for ever.
+#[test]
+fn the_loan_is_over_when_a_program_accepts_there_by_itself() {
+    let mut cluster = missed();
+    cluster.seat(2, |seat| seat.is_sweeping = true).dies(1, killed(9)).listens(4);
+    cluster.queue(0, |queue| (queue.waits, queue.is_untold) = (false, true)).pass(2 * LOOK);
+    assert_eq!(loans(&mut cluster), [TakesBack(0, 2), Steers(0, false)]);
+}
+
 #[test]
 fn one_that_comes_once_and_no_more_is_not_back() {
     let mut cluster = missed();

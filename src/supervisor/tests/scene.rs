@@ -34,6 +34,8 @@ pub(super) struct Line {
     pub(super) looks: u64,
     /// A worker of the slot comes between two looks.
     pub(super) is_attended: bool,
+    /// Its worker's program accepts there by itself.
+    pub(super) is_untold: bool,
 }
 
 impl Scene {
@@ -56,6 +58,7 @@ impl Seat {
 impl Line {
     fn queue(&mut self, (slot, address): Place) -> Queue {
         self.looks += u64::from(self.is_attended);
-        Queue { slot: Slot::from_index(slot), address, waits: self.waits, looks: self.looks }
+        let looks = (!self.is_untold).then_some(self.looks);
+        Queue { slot: Slot::from_index(slot), address, waits: self.waits, looks }
     }
 }

@@ -81,8 +81,9 @@ impl Referee {
         let borrower = self.slots[slot].attended.get(&address).and_then(|door| Some(door.loan.as_ref()?.to));
         let sweeps = borrower.and_then(|id| self.live(id)).map_or(0, |life| life.pulse.sweeps());
         let door = self.slots[slot].attended.entry(address).or_default();
-        let came = queue.looks > door.looks;
-        door.looks = queue.looks;
+        // Who accepts there by himself may always have.
+        let came = queue.looks.is_none_or(|looks| looks > door.looks);
+        door.looks = queue.looks.unwrap_or(0);
         let counts = |count: u32, so: bool| if so { count + 1 } else { 0 };
         door.missed = counts(door.missed, queue.waits && !came);
         if let Some(loan) = &mut door.loan {

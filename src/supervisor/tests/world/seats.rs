@@ -132,7 +132,7 @@ impl Seats {
     fn queue(&self, place: Place, seats: &[WorkerId]) -> Queue {
         let (slot, address) = place;
         let own = seats.iter().filter(|id| self.slots[*id] == slot);
-        let looks = own.filter_map(|id| self.moods[id].looks.get(&address)).sum();
+        let looks = Some(own.filter_map(|id| self.moods[id].looks.get(&address)).sum());
         Queue { slot: Slot::from_index(slot), address, waits: self.waits[&place], looks }
     }
 }
