@@ -217,10 +217,6 @@ impl Referee {
             Some(Door::Left { until }) if until > now && !could_not => {
                 Err(format!("{which}, which was left until {until:?}"))
             }
-            // Whoever came in between would be reset.
-            Some(Door::Left { .. }) if !self.slots[slot].led_past => {
-                Err(format!("{which}, and newcomers were led there"))
-            }
             Some(Door::Left { .. }) => {
                 (why == Surrender::Left).then_some(()).ok_or_else(|| format!("{which}, whose slot was left"))
             }

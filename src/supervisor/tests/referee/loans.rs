@@ -223,10 +223,15 @@ impl Referee {
         changes.then_some(()).ok_or_else(|| format!("newcomers are led past slot {slot}, {away}, twice"))
     }
 
-    /// What is lent is taken back first.
+    /// What is lent is taken back first, and newcomers are led to a slot that was left no sooner than behind that: who came
+    /// in between would be reset.
     pub(super) fn shuts(&mut self, now: At, place: Place) -> Verdict {
         self.watch.door_shut(now);
         self.loans.early.remove(&place);
+        let book = &self.slots[place.0];
+        if matches!(book.doors.get(&place.1), Some(Door::Left { .. })) && !book.led_past {
+            return Err("and newcomers were led there".to_owned());
+        }
         let attended = self.slots[place.0].attended.remove(&place.1);
         let lent = attended.and_then(|door| door.loan).map(|loan| loan.to);
         lent.map_or(Ok(()), |to| Err(format!("which worker {to} has borrowed")))
