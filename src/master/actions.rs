@@ -42,7 +42,7 @@ impl Master {
                 Action::Lend { loan, slot, address, to } => self.lend(now, loan, (slot, address), to),
                 Action::Nudge { id } => self.answer(id, &Frame::Look),
                 Action::TakeBack { loan, from } => self.answer(from, &Frame::TakeBack { loan }),
-                Action::Doze(on) => self.doze(on),
+                Action::Doze(on) => self.doze(now, on),
                 Action::Ask { id, within, leave } => self.ask(now, id, within, leave),
                 Action::Signal { id, signal, why } => self.signal(id, signal, why),
                 Action::Shut { slot, address, why } => self.shut(slot, address, why),

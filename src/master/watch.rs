@@ -71,17 +71,19 @@ impl Master {
     }
 
     /// From now on the workers, and the doors, wake the watch; or no longer.
-    pub(super) fn doze(&mut self, on: bool) {
+    pub(super) fn doze(&mut self, now: Instant, on: bool) {
         if std::mem::replace(&mut self.dozes, on) == on {
             return;
         }
-        self.seats.doze(on);
-        for door in self.custody.doors().values() {
-            let done = if on { self.reactor.add(door, Ready::Stirred) } else { self.reactor.remove(door) };
-            match done {
-                Ok(()) => {}
-                // No room for one watched socket more: whoever comes there wakes its worker, which wakes the watch.
-                Err(error) => log::debug!(target: TARGET, "watching a door while nothing happens: {error}"),
+        self.crew.values().for_each(|child| child.seat().doze(on));
+        let doors = self.custody.doors().values();
+        let watch = |door| if on { self.reactor.add(door, Ready::Stirred) } else { self.reactor.remove(door) };
+        let failed = doors.filter_map(|door| watch(door).err()).fold(None, |_, error| Some(error));
+        if let Some(error) = failed {
+            log::debug!(target: TARGET, "watching the doors while nothing happens: {error}");
+            if on {
+                // Nobody would hear of who comes there, so it stays awake, and tries again.
+                self.supervisor.handle_stirred(now);
             }
         }
     }
@@ -96,6 +98,6 @@ impl Master {
     /// Doors are about to come or go.
     pub(super) fn doze_no_more(&mut self, now: Instant) {
         self.supervisor.handle_stirred(now);
-        self.doze(false);
+        self.doze(now, false);
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! One [`Table`](table::Table) of atomics. A **seat** is the page of one live process; it belongs to a process, not to
 //! a slot, and is cleared when that process was reaped, so a new one never finds what an old one left. A **door** is
-//! the line of one slot at one address, and outlives its workers. The **roster** says who has which seat. One word says
-//! whether the master's [watch] dozes.
+//! the line of one slot at one address, and outlives its workers. The **roster** says who has which seat.
 //!
 //! Who writes: the master writes the roster, a worker its own seat and the doors. A worker cannot write anything else
-//! (see [`Seat::occupy`]), so a broken one can tell nonsense of itself, but accuse nobody; by the word that all of them
-//! write it can wake the watch in vain. What it tells is not trusted: sums saturate.
+//! (see [`Seat::occupy`]), so a broken one can tell nonsense of itself, but accuse nobody. What it tells is not trusted: sums
+//! saturate.
 //!
 //! Who reads: the watch, and anybody who has a [`Scoreboard`]. The counts of a process that has ended are added to its
 //! slot's totals, in the master, under one lock with the clearing of its seat: whoever looks counts every process once.

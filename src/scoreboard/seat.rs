@@ -13,8 +13,8 @@ use super::{
     closes::Reason,
     now,
     table::{
-        ACCEPTED, ADOPTED, BORROWED_LOOKS, BUSY_SINCE, CLOSED, CLOSES, DOOR_ACCEPTED, FLAGS, FRAMES, FULL, Holder,
-        NO_ROOM, PAUSED, REQUESTS, TURNS, Table, UNTOLD, USER, listens_bit, looks,
+        ACCEPTED, ADOPTED, BORROWED_LOOKS, BUSY_SINCE, CLOSED, CLOSES, DOOR_ACCEPTED, DOZE, FLAGS, FRAMES, FULL,
+        Holder, NO_ROOM, PAUSED, REQUESTS, TURNS, Table, UNTOLD, USER, listens_bit, looks,
     },
     watch::{self, Wake},
 };
@@ -78,10 +78,6 @@ impl Seats {
 
     pub(crate) fn scoreboard(&self) -> Scoreboard {
         self.board.clone()
-    }
-
-    pub(super) fn table(&self) -> &Table {
-        self.board.table()
     }
 
     pub(super) fn wake(&self) -> &Wake {
@@ -179,7 +175,7 @@ impl Seat {
         let now = now();
         self.word(BUSY_SINCE).store(now, Ordering::Relaxed);
         self.word(TURNS).fetch_add(1, Ordering::Relaxed);
-        if self.table.doze().load(Ordering::Relaxed) != 0 {
+        if self.word(DOZE).load(Ordering::Relaxed) != 0 {
             self.wake_watch();
         }
         now
@@ -284,10 +280,6 @@ impl Seat {
 
     pub(super) fn holder(&self) -> Option<Holder> {
         self.table.read(self.index).map(|(holder, _)| holder)
-    }
-
-    pub(super) fn table(&self) -> &Table {
-        &self.table
     }
 
     pub(super) fn wake(&self) -> Option<&Wake> {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | as many as needed | the roster: per seat who has it | the master |
 //! | one per seat | the seat | its worker; the first line also by the master |
-//! | as many as needed | whether the watch dozes; the doors: per address and slot a line | the master and the workers; the workers |
+//! | as many as needed | the doors: per address and slot a line | the workers |
 //!
 //! Pages that are never used are never touched, reading included, so they cost address space only.
 
@@ -67,7 +67,7 @@ impl Table {
         let page_words = mapping::page_words()?;
         let seats = (processes * HOLDER_WORDS).div_ceil(page_words);
         let doors = seats + processes;
-        let pages = doors + (FIRST_DOOR + slots * addresses * DOOR_WORDS).div_ceil(page_words);
+        let pages = doors + (slots * addresses * DOOR_WORDS).div_ceil(page_words);
         Ok(Self { mapping: Mapping::new(pages)?, seats, doors, pages, slots, addresses })
     }
 
@@ -92,12 +92,7 @@ impl Table {
     pub(super) fn door(&self, slot: Slot, address: usize) -> &[AtomicU64] {
         // Those of one address together: an address that nobody listens at costs no memory.
         let line = address * self.slots + slot.index();
-        &self.mapping.pages(self.doors..self.pages)[FIRST_DOOR + line * DOOR_WORDS..][..DOOR_WORDS]
-    }
-
-    /// 0 while the watch is awake.
-    pub(super) fn doze(&self) -> &AtomicU64 {
-        &self.mapping.pages(self.doors..self.doors + 1)[DOZE]
+        &self.mapping.pages(self.doors..self.pages)[line * DOOR_WORDS..][..DOOR_WORDS]
     }
 
     /// Gives the seat to a process that is about to be forked.
@@ -207,6 +202,8 @@ const PID: usize = 2;
 pub(super) const FLAGS: usize = 0;
 /// Frames that the master has sent or is just sending.
 pub(super) const FRAMES: usize = 1;
+/// Not 0: the watch dozes, and the worker is to wake it.
+pub(super) const DOZE: usize = 2;
 pub(super) const BUSY_SINCE: usize = 16;
 pub(super) const TURNS: usize = 17;
 pub(super) const ACCEPTED: usize = 18;
@@ -245,10 +242,6 @@ const LISTENS: usize = LOOKS + LOOKS_WORDS;
 pub(super) fn listens_bit(address: usize) -> u64 {
     1 << (address % 64)
 }
-
-/// In front of the doors, apart by two cache lines: every worker reads it in every turn.
-const DOZE: usize = 0;
-const FIRST_DOOR: usize = 16;
 
 /// A door: one cache line. Word 2 is kept for the connections that the kernel was told to put there.
 const DOOR_WORDS: usize = 8;

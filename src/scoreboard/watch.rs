@@ -1,8 +1,9 @@
 //! What the master's watch sees of a worker, and what wakes it.
 //!
-//! While nothing happens the watch sleeps, so that an idle cluster causes no wake-up. Before, it sets a word that every
-//! worker reads when a turn of its loop begins: one load. The first worker that finds it set clears it and writes to an
-//! eventfd that all of them have from birth: one system call when a quiet cluster becomes busy.
+//! While nothing happens the watch sleeps, so that an idle cluster causes no wake-up. Before, it sets a word in each
+//! seat, which the worker reads when a turn of its loop begins: one load. A worker that finds it set clears it and
+//! writes to an eventfd that all of them have from birth: one system call when a quiet cluster becomes busy. The word
+//! is the worker's own, so a broken one leaves itself unseen and nobody else.
 //!
 //! Race: a worker that has just found the word clear begins its turn unheard. Its seat said so before it read the word,
 //! so the watch, after it has set the word, looks once more before it sleeps, and some milliseconds later, for the two
@@ -18,7 +19,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{
     Seat, Seats,
-    table::{ACCEPTED, BORROWED_LOOKS, BUSY_SINCE, CLOSED, FULL, NO_ROOM, PAUSED, REQUESTS, TURNS, UNTOLD, looks},
+    table::{
+        ACCEPTED, BORROWED_LOOKS, BUSY_SINCE, CLOSED, DOZE, FULL, NO_ROOM, PAUSED, REQUESTS, TURNS, UNTOLD, looks,
+    },
 };
 use crate::sys::owned::Owned;
 
@@ -54,19 +57,14 @@ impl Seats {
     pub(crate) fn watch(&self) -> &Owned<EventFd> {
         self.wake()
     }
-
-    pub(crate) fn doze(&self, doze: bool) {
-        self.table().doze().store(doze.into(), Ordering::Relaxed);
-    }
-
-    /// No worker has begun a turn since.
-    #[cfg(test)]
-    pub(super) fn is_dozing(&self) -> bool {
-        self.table().doze().load(Ordering::Relaxed) != 0
-    }
 }
 
 impl Seat {
+    /// For the master: from now on the worker wakes the watch, once, or no longer.
+    pub(crate) fn doze(&self, doze: bool) {
+        self.word(DOZE).store(doze.into(), Ordering::Relaxed);
+    }
+
     pub(crate) fn pulse(&self) -> Pulse {
         let load = |word| self.word(word).load(Ordering::Relaxed);
         Pulse {
@@ -97,7 +95,8 @@ impl Seat {
     pub(super) fn wake_watch(&self) {
         // A process that the worker has forked writes to the same seat, but has closed the eventfd.
         let Some(wake) = self.wake().filter(|wake| wake.is_ours()) else { return };
-        if self.table().doze().swap(0, Ordering::Relaxed) != 0 {
+        // The worker's threads may come here together.
+        if self.word(DOZE).swap(0, Ordering::Relaxed) != 0 {
             // It can only be full, and then it is readable.
             let _ = wake.write(1);
         }

@@ -189,17 +189,17 @@ fn a_worker_writes_its_own_page_only(bench: &Bench) {
         let slot: usize = client.ask("who").split(' ').nth(1).unwrap().parse().unwrap();
         seen[slot] = Some(client.ask("rights"));
     }
-    assert_eq!(seen.map(Option::unwrap), ["r2 w1 r191 w65", "r3 w1 r190 w65", "r4 w1 r189 w65"]);
+    assert_eq!(seen.map(Option::unwrap), ["r2 w1 r191 w64", "r3 w1 r190 w64", "r4 w1 r189 w64"]);
     stop(run);
 }
 
 fn a_worker_of_one_cluster_writes_nothing_of_another(bench: &Bench) {
     let mut run = bench.start("two_masters listen=@:0");
-    assert_eq!(run.first("first_rights").rest(), "r2 w1 r191 w65");
+    assert_eq!(run.first("first_rights").rest(), "r2 w1 r191 w64");
     let second = run.first("second_rights");
     let mut boards: Vec<&str> = second.rest().split(" | ").collect();
     boards.sort_unstable();
-    assert_eq!(boards, ["r2 w1 r191 w65", "r259"]);
+    assert_eq!(boards, ["r2 w1 r191 w64", "r258"]);
     run.end_with(0);
 }
 
@@ -221,7 +221,7 @@ fn a_row_is_used_in_a_cluster_inside_the_worker(bench: &Bench) {
     let rights = run.first("rights");
     let mut boards: Vec<&str> = rights.rest().split(" | ").collect();
     boards.sort_unstable();
-    assert_eq!(boards, ["r1 w1 r11 w5", "r2 w1 r191 w65"]);
+    assert_eq!(boards, ["r1 w1 r11 w4", "r2 w1 r191 w64"]);
     let look = Look::at(&mut run);
     assert_eq!(look.one("row").get::<u64>("requests"), 2);
     assert_eq!(look.one("row").field("user"), Some("[3, 0, 0, 0, 0, 0, 0, 0]"));
