@@ -64,7 +64,8 @@ impl Hang {
     }
 
     /// Whether it gets SIGABRT, and SIGKILL only if it lives on for 10 s; default no, SIGKILL at once. The kernel then
-    /// writes a core dump, where the system is set up for that (`ulimit -c`, `kernel.core_pattern`).
+    /// writes a core dump, where the system is set up for that (`ulimit -c`, `kernel.core_pattern`). A worker that
+    /// catches it is replaced however it ends, unless the cluster never restarts.
     pub fn abort(mut self, first: bool) -> Self {
         self.abort = first;
         self

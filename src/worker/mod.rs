@@ -269,7 +269,9 @@ impl Worker {
     }
 
     /// One turn of the program's loop: `poll.poll()`, then [`dispatch`](Self::dispatch) if there is anything to read.
-    /// The [`Scoreboard`](crate::Scoreboard) shows the worker as busy from its return until the next call.
+    /// The [`Scoreboard`](crate::Scoreboard) shows the worker as busy from its return until the next call. So a program
+    /// that has begun to call it goes on with that: a worker that waits elsewhere for long [hangs](crate::Hang), for all
+    /// that the master can see.
     ///
     /// Returns without events when a signal interrupts the wait. For a drain to end the wait, a [`Listener`] or this
     /// worker must be registered in `poll`.

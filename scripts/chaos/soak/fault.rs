@@ -5,6 +5,7 @@ use std::{
     fmt::{self, Write as _},
     io::{Read, Write},
     net::TcpStream,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -48,13 +49,15 @@ pub(super) enum Fault {
     Scale(usize),
     /// The master itself is stopped for so long, and nobody is to be blamed for that.
     StoppedMaster(Duration),
+    /// A worker dies while the master can open no descriptor, for so long.
+    Shortage(Duration),
 }
 
 impl Fault {
     pub(super) fn any(random: &mut Random) -> Self {
         let mut time = |least: usize, most: usize| Duration::from_millis((least + random.below(most - least)) as u64);
         let (short, hang, long) = (time(20, 1000), time(100, 5000), time(1000, 5000));
-        match random.below(14) {
+        match random.below(15) {
             0 => Self::Calm(long),
             1 | 2 => Self::Kill(1 + random.below(3)),
             3 => Self::Term,
@@ -66,6 +69,7 @@ impl Fault {
             10 => Self::Rollout,
             11 => Self::BadRelease(Worth::BAD[[0, 2, 3][random.below(3)]]),
             12 => Self::Scale(1 + random.below(4)),
+            13 => Self::Shortage(long),
             _ => Self::StoppedMaster(long),
         }
     }
@@ -75,7 +79,7 @@ impl Fault {
         match self {
             Self::Stop(..) | Self::Busy(_) | Self::AllHang(_) => true,
             Self::Calm(_) | Self::Kill(_) | Self::Term | Self::Crashing(_) | Self::Slow(_) | Self::Rollout => false,
-            Self::BadRelease(_) | Self::Scale(_) | Self::StoppedMaster(_) => false,
+            Self::BadRelease(_) | Self::Scale(_) | Self::StoppedMaster(_) | Self::Shortage(_) => false,
         }
     }
 
@@ -109,6 +113,10 @@ impl Fault {
             Self::BadRelease(worth) => bad_release(server, folder, worth),
             Self::Scale(steps) => scale(server, steps),
             Self::StoppedMaster(time) => stopped_master(server, time),
+            Self::Shortage(time) => {
+                let victim = victims(server, 1, random)[0];
+                shortage(server, victim, time)
+            }
         }
     }
 }
@@ -128,6 +136,7 @@ impl fmt::Display for Fault {
             Self::BadRelease(worth) => write!(f, "release that {}", worth.word()),
             Self::Scale(steps) => write!(f, "{steps} workers more and less"),
             Self::StoppedMaster(time) => write!(f, "master stopped for {time:?}"),
+            Self::Shortage(time) => write!(f, "kill -9 while the master has no descriptor for {time:?}"),
         }
     }
 }
@@ -231,6 +240,26 @@ fn stopped_master(server: &mut Server, time: Duration) -> Attempt<()> {
     let mut accused = String::new();
     server.told("hung")[before..].iter().try_for_each(|line| write!(accused, "{line} "))?;
     if accused.is_empty() { Ok(()) } else { Err(accused.into()) }
+}
+
+/// Meanwhile siblings serve, and afterwards it is replaced.
+fn shortage(server: &mut Server, victim: u32, time: Duration) -> Attempt<()> {
+    let usual = limit(server.master(), &["--nofile", "--output=SOFT", "--noheadings"])?;
+    // Those that are open stay so.
+    limit(server.master(), &["--nofile=3:"])?;
+    let struck = kill(server, victim).and_then(|()| server.watch(time));
+    limit(server.master(), &[&format!("--nofile={usual}:")])?;
+    struck
+}
+
+/// What prlimit(1) says.
+fn limit(pid: u32, words: &[&str]) -> Attempt<String> {
+    let said = Command::new("prlimit").arg(format!("--pid={pid}")).args(words).output()?;
+    if said.status.success() {
+        Ok(String::from_utf8(said.stdout)?.trim().to_owned())
+    } else {
+        Err(format!("prlimit {words:?} of {pid}: {}", String::from_utf8_lossy(&said.stderr)).into())
+    }
 }
 
 /// A worker's grace for clients that ask nothing is a second, and so are the doors of those that leave.
