@@ -1,10 +1,16 @@
 //! Who runs a server: this user, and as root somebody without any privilege as well.
 
-use std::{env, ffi::CString, fs::File, os::fd::AsFd};
+use std::{
+    env,
+    ffi::CString,
+    fs::File,
+    os::{fd::AsFd, unix::process::CommandExt},
+    process::Command,
+};
 
 use nix::unistd::{Gid, Uid, fexecve, geteuid, setgroups, setresgid, setresuid};
 
-use crate::{Attempt, process};
+use crate::{Attempt, process::die_with_the_starter};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
@@ -32,6 +38,16 @@ impl User {
         }
     }
 
+    /// A tool of the system, that is run by that user.
+    pub(crate) fn command(self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        match self {
+            User::Own => &mut command,
+            User::Nobody => command.uid(NOBODY).gid(NOBODY),
+        };
+        command
+    }
+
     /// What a program is started with.
     pub(crate) fn prefix(self) -> &'static [&'static str] {
         match self {
@@ -52,7 +68,7 @@ pub(crate) fn exec_as_nobody(program: &str, rest: &[&str]) -> Attempt<std::conve
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;
     // The kernel forgets this with the user.
-    process::die_with_the_starter()?;
+    die_with_the_starter()?;
     Ok(fexecve(file.as_fd(), &words, &environment)?)
 }
 

@@ -5,7 +5,6 @@ use std::{
     fmt::{self, Write as _},
     io::{Read, Write},
     net::TcpStream,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +22,7 @@ use crate::{
     random::Random,
     release::Worth,
     server::Server,
+    user::User,
 };
 
 #[derive(Clone, Copy)]
@@ -252,9 +252,9 @@ fn shortage(server: &mut Server, victim: u32, time: Duration) -> Attempt<()> {
     struck
 }
 
-/// What prlimit(1) says.
+/// What prlimit(1) says. The user of the cluster may change its limits; root need not.
 fn limit(pid: u32, words: &[&str]) -> Attempt<String> {
-    let said = Command::new("prlimit").arg(format!("--pid={pid}")).args(words).output()?;
+    let said = User::unprivileged().command("prlimit").arg(format!("--pid={pid}")).args(words).output()?;
     if said.status.success() {
         Ok(String::from_utf8(said.stdout)?.trim().to_owned())
     } else {
