@@ -40,42 +40,42 @@ fn lent(bench: &Bench, run: &mut Run, at: SocketAddr) -> (u32, u64) {
     (pid, borrower.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// Its replacement and the others go on.
-fn a_borrower_that_is_killed(bench: &Bench) {
+/// Worker 1 is stopped, with this pid, and its door lent to this borrower; steered away or not.
+fn beside_a_loan(bench: &Bench, case: impl Fn(&mut Run, SocketAddr, u32, u64)) {
     for balance in ["", "balance=kernel"] {
         let mut run = start(bench, &format!("listen=@:0 workers=4 worker=managed told {balance}"));
         let at = run.ready();
         let (pid, borrower) = lent(bench, &mut run, at);
+        case(&mut run, at, pid, borrower);
+        stop(run);
+    }
+}
+
+/// Its replacement and the others go on.
+fn a_borrower_that_is_killed(bench: &Bench) {
+    beside_a_loan(bench, |run, at, pid, borrower| {
         run.expect_once("was killed by SIGKILL");
-        let other = pid_of(&mut run, borrower);
+        let other = pid_of(run, borrower);
         run.signal_to(other, Signal::SIGKILL);
         assert!(!bench.answered(bench.crowd(at, 100)).contains(&1));
         run.fact_of("ready", 5);
         run.signal_to(pid, Signal::SIGCONT);
         bench.reaches(at, (1..=5).filter(|id| *id != borrower));
-        stop(run);
-    }
+    });
 }
 
 fn a_borrower_that_is_stopped_too(bench: &Bench) {
-    for balance in ["", "balance=kernel"] {
-        let mut run = start(bench, &format!("listen=@:0 workers=4 worker=managed told {balance}"));
-        let at = run.ready();
-        let (pid, borrower) = lent(bench, &mut run, at);
-        let other = pid_of(&mut run, borrower);
+    beside_a_loan(bench, |run, at, pid, borrower| {
+        let other = pid_of(run, borrower);
         run.freeze(other);
         assert!(bench.answered(bench.crowd(at, 100)).is_subset(&ids((2..=4).filter(|id| *id != borrower))));
         [other, pid].iter().for_each(|pid| run.signal_to(*pid, Signal::SIGCONT));
         bench.reaches(at, 1..=4);
-        stop(run);
-    }
+    });
 }
 
 fn a_borrower_that_leaves(bench: &Bench) {
-    for balance in ["", "balance=kernel"] {
-        let mut run = start(bench, &format!("listen=@:0 workers=4 worker=managed told {balance}"));
-        let at = run.ready();
-        let (pid, borrower) = lent(bench, &mut run, at);
+    beside_a_loan(bench, |run, at, pid, borrower| {
         run.tell(&format!("disconnect {borrower}"));
         while run.all("exit").is_empty() {
             assert!(!bench.answered(bench.crowd(at, 20)).contains(&1));
@@ -85,8 +85,7 @@ fn a_borrower_that_leaves(bench: &Bench) {
         assert!(!bench.answered(bench.crowd(at, 60)).contains(&1));
         run.signal_to(pid, Signal::SIGCONT);
         bench.reaches(at, (1..=4).filter(|id| *id != borrower));
-        stop(run);
-    }
+    });
 }
 
 /// As long as it takes; then it serves them.
