@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     io::ErrorKind,
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
 };
 
@@ -235,7 +235,8 @@ fn same_port_again_and_again(bench: &Bench) {
         bench.ask(at, "who");
         run.tell("remove b");
         run.until("heard_removed", 1);
-        run.pass_until(|| TcpStream::connect(at).is_err());
+        // Its worker has left it.
+        run.pass_until(|| TcpListener::bind(at).is_ok());
         run.pass_until(|| {
             let mut client = bench.connect(first);
             let count = client.ask("descriptors");

@@ -118,6 +118,8 @@ fn sockets_that_are_not_kept_are_not_lent(bench: &Bench) {
 fn bare_sockets_are_not_lent(bench: &Bench) {
     let mut run = start(bench, "listen=@:0 workers=3 worker=bare");
     let at = run.ready();
+    // Each has taken its socket out of the listener.
+    run.until("again", 3);
     let pid = pid_of(&mut run, 1);
     run.freeze(pid);
     let crowd = bench.crowd(at, 40);
@@ -132,6 +134,7 @@ fn bare_sockets_are_not_lent(bench: &Bench) {
 fn a_blocking_socket_is_not_lent(bench: &Bench) {
     let mut run = start(bench, "listen=@:0 workers=3 worker=by_blocking_in_slot_0");
     let at = run.ready();
+    run.until("blocks", 1);
     let mut busy = bench.client_of(at, 1);
     let crowd = bench.crowd(at, 40);
     run.pass(Duration::from_millis(1500));
