@@ -375,3 +375,14 @@ pub(super) fn manual(most: usize) -> Settings {
 pub(super) fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
+
+/// So many workers that are ready.
+pub(super) fn ready(workers: u64, settings: Settings) -> ByHand {
+    let mut cluster = ByHand::start(settings);
+    (1..=workers).for_each(|worker| {
+        cluster.listens(worker);
+    });
+    cluster.did();
+    cluster.events();
+    cluster
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    by_hand::{ByHand, Did, Forks, Told, exited, id, killed, manual, policy},
+    by_hand::{ByHand, Did, Forks, Told, exited, id, killed, manual, policy, ready},
     rig::Input,
 };
 use crate::{
@@ -12,17 +12,6 @@ use crate::{
     id::Signal,
     supervisor::{Limits, Note, SpawnFailure, Surrender, Worn},
 };
-
-/// So many workers that are ready.
-fn ready(workers: u64, settings: Settings) -> ByHand {
-    let mut cluster = ByHand::start(settings);
-    (1..=workers).for_each(|worker| {
-        cluster.listens(worker);
-    });
-    cluster.did();
-    cluster.events();
-    cluster
-}
 
 fn three() -> ByHand {
     ready(3, policy(3, Restart::Always))

@@ -5,7 +5,7 @@ mod ends;
 use std::time::Duration;
 
 use super::{
-    by_hand::{ByHand, Did, Told, exited, id, killed, manual, millis, policy},
+    by_hand::{ByHand, Did, Told, exited, id, killed, manual, millis, policy, ready},
     rig::Input,
 };
 use crate::{
@@ -14,17 +14,6 @@ use crate::{
     id::Signal,
     supervisor::Surrender,
 };
-
-/// So many workers that are ready.
-fn ready(workers: u64, settings: Settings) -> ByHand {
-    let mut cluster = ByHand::start(settings);
-    (1..=workers).for_each(|worker| {
-        cluster.listens(worker);
-    });
-    cluster.did();
-    cluster.events();
-    cluster
-}
 
 fn three() -> ByHand {
     ready(3, policy(3, Restart::Always))
