@@ -76,9 +76,11 @@ impl Master {
             return;
         }
         self.crew.values().for_each(|child| child.seat().doze(on));
-        let doors = self.custody.doors().values();
-        let watch = |door| if on { self.reactor.add(door, Ready::Stirred) } else { self.reactor.remove(door) };
-        let failed = doors.filter_map(|door| watch(door).err()).fold(None, |_, error| Some(error));
+        let mut failed = None;
+        for door in self.custody.doors().values() {
+            let done = if on { self.reactor.add(door, Ready::Stirred) } else { self.reactor.remove(door) };
+            failed = done.err().or(failed);
+        }
         if let Some(error) = failed {
             log::debug!(target: TARGET, "watching the doors while nothing happens: {error}");
             if on {
